@@ -18,6 +18,7 @@ from srm_explorer.engine.execution.executor import Executor, Finished, LocalExec
 from srm_explorer.engine.execution.lengths import LengthPass, MeansTask, by_name
 from srm_explorer.engine.execution.opening import NewRun, Opened, Opening
 from srm_explorer.engine.execution.provenance import Provenance
+from srm_explorer.engine.execution.surveying import Surveying
 from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.model import WarmModel, device_key
@@ -301,7 +302,7 @@ class _Running:
                     resolved = resolved_in(self._journal.reader)
                 if not self._take_batches(batches, resolved, controls):
                     return False
-            return self._take_shorter_means(resolved, controls)
+            return self._take_shorter_means(resolved, controls) and self._survey()
         except Stopped:
             return False
 
@@ -366,6 +367,13 @@ class _Running:
                 raise self._does_not_fit(finished)
             self._journal.append_means(part, by_name(finished.result, part))
         return not left
+
+    def _survey(self) -> bool:
+        """Go through the neurons of a survey; tell whether all is done, which it is where there is none."""
+        if not self._experiment.survey:
+            return True
+        about = self._journal, self._executor, self._opened, self._meter
+        return Surveying(*about, rows_now=self._rows_now, on_misfit=self._halve).run()
 
     def _resolve(self) -> Resolved:
         readings = measured_in(self._journal.reader)

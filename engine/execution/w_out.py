@@ -12,25 +12,10 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, Site
 from srm_explorer.engine.experiment.directions import FileVector, NeuronWeights, direction_of
 from srm_explorer.engine.figures.arithmetic import SiteEdits
-from srm_explorer.engine.model import (
-    Capture,
-    Edit,
-    Generation,
-    LoadedModel,
-    Row,
-    Weights,
-    decode,
-    w_in_columns,
-    w_out_rows,
-)
+from srm_explorer.engine.model import LoadedModel, Weights, is_written, w_in_columns, w_out_rows
 from srm_explorer.engine.runs.forecast import MOST_NEURONS
 from srm_explorer.engine.runs.inputs import Inputs
 from srm_explorer.engine.runs.planes import fixed_planes
-
-_TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
-_HALF = 0.05
-_PROBE = (0, 1)
-"""Any two tokens."""
 
 
 def effective_w_out_rows(model: LoadedModel, experiment: Experiment) -> dict[str, NDArray[np.float32]]:
@@ -52,23 +37,9 @@ def effective_w_out_rows(model: LoadedModel, experiment: Experiment) -> dict[str
             rows = w_out_rows(model, layer)[edits.neurons]
         except ExplorerError:
             continue
-        if _is_written(model, site, Site(layer, "mlp.hook_post"), tuple(edits.neurons.tolist()), rows):
+        if is_written(model, site, str(Site(layer, "mlp.hook_post")), tuple(edits.neurons.tolist()), rows):
             written[site] = rows
     return written
-
-
-def _is_written(model: LoadedModel, site: str, post: Site, neurons: tuple[int, ...], rows: NDArray[np.float32]) -> bool:
-    def last(*edits: Edit) -> NDArray[np.float64]:
-        decoded = decode(model, [Row(_PROBE, edits)], Generation(0), [Capture(site, "last", "prompt")], share=False)
-        return np.asarray(decoded.rows[0].captured[0], np.float64)
-
-    before = last()
-    step = float(np.linalg.norm(before)) / max(float(np.linalg.norm(rows)), 1e-30)
-    values = tuple(step * (1 + number) / len(neurons) for number in range(len(neurons)))
-    moved = last(Edit(str(post), "add", "all", neurons, values)) - before
-    expected = np.array(values) @ rows.astype(np.float64)
-    tolerance = _TOLERANCE.get(str(model.dtype).removeprefix("torch."), _HALF)
-    return float(np.linalg.norm(moved - expected)) <= tolerance * float(np.linalg.norm(before))
 
 
 Matrices: TypeAlias = dict[tuple[str, int], Weights]

@@ -494,7 +494,7 @@ class Experiment(SpecPart):
         self._check_sweep()
         self._check_positions()
         check_controls(self.controls, self.interventions, self.generation.tokens)
-        check_survey(self.survey, self.interventions, self.generation.tokens, self.controls.neurons)
+        check_survey(self.survey, self.interventions, self.generation.tokens, self.controls.neurons, self.stats)
         self._check_analysis()
         return self
 

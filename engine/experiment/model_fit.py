@@ -49,6 +49,7 @@ def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError
             yield from _direction(site, direction_of(along), f"planes[{index}].{key}", shape)
     yield from missing_conditions(experiment)
     yield from _controls(experiment, shape)
+    yield from _survey(experiment, shape)
     if experiment.generation.tokens >= shape.n_ctx:
         yield ExplorerError(
             f"{experiment.generation.tokens} tokens leave no room for a prompt in this model's context ({shape.n_ctx})",
@@ -61,6 +62,18 @@ def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError
             where="capture.residual",
             remedy="choose 'raw'",
         )
+
+
+def _survey(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError]:
+    if not experiment.survey:
+        return
+    try:
+        cells = experiment.survey.cells(experiment.interventions[0], shape)
+    except ExplorerError as error:
+        yield error
+        return
+    if not cells:
+        yield ExplorerError("no neuron is surveyed", where="survey.neurons", remedy="choose other neurons or layers")
 
 
 def missing_conditions(experiment: Experiment) -> Iterator[ExplorerError]:

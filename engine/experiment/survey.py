@@ -271,7 +271,9 @@ def _check_cell(layer: int, neuron: int, template: InterventionSpec, shape: Mode
         raise ExplorerError(what, where=where, remedy=f"choose 0 to {width - 1}")
 
 
-def check_survey(survey: SurveySpec, interventions: Sequence[InterventionSpec], tokens: int, controls: int) -> None:
+def check_survey(
+    survey: SurveySpec, interventions: Sequence[InterventionSpec], tokens: int, controls: int, stats: str | None
+) -> None:
     """Refuse a survey whose experiment is no template for one.
 
     Raises:
@@ -300,6 +302,9 @@ def check_survey(survey: SurveySpec, interventions: Sequence[InterventionSpec], 
         raise SpecValueError(
             "a survey has no background", "set background = false, or remove [survey]", "interventions[0].background"
         )
+    if stats is not None:
+        what = "a survey measures each of its neurons on its own baseline"
+        raise SpecValueError(what, "remove stats, or [survey]", "stats")
     if controls:
         what = "every neuron of a survey is the control of every other"
         raise SpecValueError(what, "set controls.neurons = 0, or remove [survey]", "controls.neurons")

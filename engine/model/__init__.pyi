@@ -3,6 +3,11 @@ from .activations import ReadText as ReadText
 from .activations import check_layer as check_layer
 from .activations import check_neuron as check_neuron
 from .activations import neuron_usage as neuron_usage
+from .cells import CellScorer as CellScorer
+from .cells import Settings as Settings
+from .cells import is_written as is_written
+from .cells import read_texts as read_texts
+from .cells import written_rows as written_rows
 from .decoding import Decoded as Decoded
 from .decoding import Generation as Generation
 from .decoding import Row as Row

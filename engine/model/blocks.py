@@ -197,6 +197,30 @@ class Blocks:
         with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
             return self._all_logits(feed, self.new_cache(split), keep)
 
+    def leaving(
+        self, feed: dict[str, Tensor], split: int, residual: Float[Tensor, "row col d"] | None = None
+    ) -> Float[Tensor, "row col d"]:
+        """Run the blocks from `split` on, from an empty cache; return the residual stream that leaves the last one.
+
+        Args:
+            split: the first block that runs.
+            residual: what enters it; None runs every block on the feed's tokens.
+        """
+        below = [] if residual is None else self._blocks[:split]
+        entering = None if residual is None else self._as_returned(residual)
+        forward = self._blocks[-1].forward
+
+        def leave(*args: Any, **kwargs: Any) -> Any:
+            output: Any = forward(*args, **kwargs)
+            raise _Reached(output if isinstance(output, Tensor) else output[0])
+
+        with _replaced(below, lambda *args, **kwargs: entering), _replaced([self._blocks[-1]], leave):
+            try:
+                self._all_logits(feed, self.new_cache(split), 1)
+            except _Reached as reached:
+                return reached.residual
+        raise RuntimeError("the last block was never reached")
+
     def finish(self, residual: Float[Tensor, "row d"]) -> Float[Tensor, "row vocab"]:
         """Return the logits that the model makes of residual streams that leave its last block."""
         ids = torch.zeros(len(residual), 1, dtype=torch.long, device=residual.device)

@@ -21,15 +21,21 @@ from srm_explorer.engine.runs.forecast import OWN_PREFIX, Forecast, own_readings
 from srm_explorer.engine.runs.journal_reader import JournalReader, compact
 from srm_explorer.engine.runs.journal_records import MeansKept, ValuesResolved
 from srm_explorer.engine.runs.planes import SpannedPlane, planes_in
+from srm_explorer.engine.runs.survey import SurveyKept, SurveyPlanned, survey_is_complete, survey_tables
 from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading, check_resolved
 from srm_explorer.engine.session import DamagedError, PlaneRecord, PromptRecord, Resolved, RunRecord, Session, plain
 from srm_explorer.engine.session.controls import CONTROLS
 from srm_explorer.engine.session.lengths import by_mark, differ_in_length, marks_of, means_of_tokens, shortened
 from srm_explorer.engine.session.session import SHORTER, ShorterShadows
+from srm_explorer.engine.session.survey import SURVEY
 from srm_explorer.engine.stats.text import first_divergence
 
 Captured = dict[str, Matrix | list[Matrix]]
 """By site, rows in the order of the runs: [run, d], or a list of [token, d]."""
+
+
+_OF_SHARDS = ("batch", MeansKept.EVENT, SurveyPlanned.EVENT, SurveyKept.EVENT)
+"""Events that a session has no use for: they name files of the run folder."""
 
 
 def grid_of(experiment: Experiment, n_prompts: int) -> Grid:
@@ -45,7 +51,8 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
 
     Returns:
         the session, not saved yet, and the full vectors of the captured sites; beside them, under names that begin with
-        `SHORTER`, means over the first tokens, where texts of one prompt differ in length and not every token was kept.
+        `SHORTER`, means over the first tokens, where texts of one prompt differ in length and not every token was kept,
+        and under those that begin with `SURVEY` the tables of a survey.
 
     Raises:
         ExplorerError: vectors of a finished batch are missing or damaged.
@@ -68,7 +75,9 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
     forecast.take(runs, planes, kept)
     if shorter.runs:
         forecast.take(shorter.runs, planes, shorter.kept)
-    return session.changed(predictions=forecast.predictions(session)), {**captured, **shorter.saved}
+    session = session.changed(predictions=forecast.predictions(session), surveyed=survey_tables(journal))
+    tables = {} if session.surveyed is None else session.surveyed.to_arrays()
+    return session, {**captured, **shorter.saved, **tables}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +172,7 @@ def session_of(
         },
         layout=plain(executed),
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
-        events=tuple(event for event in journal.events if event["event"] not in ("batch", MeansKept.EVENT)),
+        events=tuple(event for event in journal.events if event["event"] not in _OF_SHARDS),
         created=journal.start.created,
         notes=before.notes if before else "",
         revision=before.revision if before else 0,
@@ -176,7 +185,9 @@ def takes_pass(experiment: Experiment) -> bool:
 
 
 def is_complete(journal: JournalReader, runs: Sequence[RunRecord]) -> bool:
-    """Whether a journal holds all that was planned: every run, and the means that another pass takes of them."""
+    """Whether a journal holds all that was planned: every run, the means that another pass takes of them, a survey."""
+    if not survey_is_complete(journal):
+        return False
     return len(runs) == len(journal.grid) and not (takes_pass(journal.experiment) and _means_missing(journal, runs))
 
 
@@ -219,7 +230,7 @@ def not_finite(runs: Sequence[RunRecord], captured: Captured) -> tuple[str, ...]
     """Say which runs have vectors with numbers that are not finite, a line a site."""
     lines: list[str] = []
     for site, vectors in captured.items():
-        if site.startswith(SHORTER):
+        if site.startswith((SHORTER, SURVEY)):
             continue
         bad = [str(run.index) for run, vector in zip(runs, vectors, strict=True) if not np.isfinite(vector).all()]
         if bad:

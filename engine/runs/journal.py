@@ -4,6 +4,7 @@ spec.json  layout.json      written once, before the first batch
 events.jsonl                a line for each finished batch and for whatever else happened, synced; every line ends with
                             a checksum of itself and of the line before
 shard-00001.safetensors     the vectors of one batch, in place before its line is
+tables-00007.safetensors    arrays that one event names, by its line: the plan of a survey, or a part of it
 means-00001.safetensors     means over the first tokens of some runs, where texts of one prompt differ in length
 progress.json               how far the batch in flight is, at most 4 times a second, never synced
 lock                        held by the writer; anyone may read
@@ -20,10 +21,12 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from numpy.typing import NDArray
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
@@ -237,6 +240,17 @@ class JournalWriter:
         shard = self.folder / f"means-{len(self.reader.events_of(MeansKept)) + 1:05d}.safetensors"
         write_atomic(shard, lambda file: write_vectors(file, means))
         self.event(MeansKept(shard.name, sha256_of(shard), tuple(runs)))
+
+    def append_tables(self, tables: Mapping[str, NDArray[Any]], event: Callable[[str, str], EventRecord]) -> None:
+        """Add arrays of whatever shape, and the event that names them; errors as `append_batch`.
+
+        Args:
+            tables: by name.
+            event: made of the name of their file and its SHA-256.
+        """
+        shard = self.folder / f"tables-{len(self.reader.events) + 1:05d}.safetensors"
+        write_atomic(shard, lambda file: write_vectors(file, tables))
+        self.event(event(shard.name, sha256_of(shard)))
 
     def event(self, event: EventRecord | Mapping[str, Any]) -> None:
         """Add something that happened, plain JSON with its kind under "event"; errors as `append_batch`."""

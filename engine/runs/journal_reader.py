@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.io.files import open_regular, parse_json, read_text, sha256_of
 from srm_explorer.engine.io.lock import FileLock
-from srm_explorer.engine.io.vectors import Matrix, read_vectors
+from srm_explorer.engine.io.vectors import Matrix, read_tables, read_vectors
 from srm_explorer.engine.runs.journal_records import (
     CHECKSUM,
     BatchRecord,
@@ -150,6 +151,18 @@ class JournalReader:
     def writer_pid(self) -> int | None:
         """The process that is writing the folder now; None where there is none, 0 where it cannot be named."""
         return writer_pid(self.folder)
+
+    def read_event(self, kind: type[E], event: Mapping[str, Any]) -> E:
+        """One event as what it was written from; errors as `events_of`."""
+        return self._read(kind, event, EVENTS)
+
+    def tables(self, shard: str, sha256: str) -> dict[str, NDArray[Any]]:
+        """The arrays of one file, of whatever shape, by name.
+
+        Raises:
+            ExplorerError: it is missing or damaged.
+        """
+        return read_tables(self._shard(shard, sha256), "")
 
     def check_shards(self) -> None:
         """Make sure that the vectors of every finished batch are there; ExplorerError names the first that are not."""

@@ -15,6 +15,7 @@ from srm_explorer.engine.runs.collect import forecast_of, session_of, unit_readi
 from srm_explorer.engine.runs.journal_reader import SPEC, BatchRecord, JournalReader
 from srm_explorer.engine.runs.planes import Shadows, SpannedPlane, fixed_planes
 from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.engine.runs.survey import SurveyJournal
 from srm_explorer.engine.runs.units import UNITS_PREFIX
 from srm_explorer.engine.session import RunRecord, Session
 
@@ -62,6 +63,7 @@ class LiveRun:
         self._unit_readings: list[dict[str, object] | None] = [None for _ in self._experiment.interventions]
         self._sites = {self._experiment.plane_site(plane) for plane in self._experiment.planes}
         self._forecast = forecast_of(self._journal)
+        self._survey = SurveyJournal(self._journal) if self._experiment.survey else None
         units = {f"{UNITS_PREFIX}{index}" for index in range(len(self._experiment.interventions))}
         # Batches without a baseline have none of these, nor have runs that were begun without what they are for.
         self._readings = units | self._forecast.vector_names
@@ -91,6 +93,8 @@ class LiveRun:
                 self._take(batch)
                 self._taken += 1
                 grown = True
+            if self._survey is not None:
+                self._survey.poll()
             if grown and self._plain:
                 self.session = self._session()
             self.progress = self._progress()
@@ -160,7 +164,8 @@ class LiveRun:
             ],
             self._unit_readings,
         )
-        return session.changed(predictions=self._forecast.predictions(session))
+        surveyed = None if self._survey is None else self._survey.tables()
+        return session.changed(predictions=self._forecast.predictions(session), surveyed=surveyed)
 
     def _progress(self) -> Progress | None:
         progress = Progress.from_dict(self._journal.progress())

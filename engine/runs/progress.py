@@ -121,9 +121,10 @@ class Meter:
     def stage(self, stage: Stage, waits_for: int | None = None) -> None:
         self._tell(Progress(stage, self.runs_done, self.runs, tokens=self._tokens, waits_for=waits_for))
 
-    def part(self, stage: Stage, part: int, parts: int) -> None:
+    def part(self, stage: Stage, part: int, parts: int, seconds_left: float | None = None) -> None:
         """Tell how far a stage of parts is; raise Stopped if that is wished."""
-        self._tell(Progress(stage, self.runs_done, self.runs, part=part, parts=parts))
+        counts = self.runs_done, self.runs
+        self._tell(Progress(stage, *counts, seconds_left=seconds_left, memory=self._weighed(), part=part, parts=parts))
         if self.stop.level > 1:
             raise Stopped
 

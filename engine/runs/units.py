@@ -84,6 +84,10 @@ class Reading:
 
 
 def needs_baseline(experiment: Experiment) -> bool:
+    """Whether conditions wait for what is measured on the baseline."""
+    if experiment.survey:
+        # Its neurons' values are no conditions' values, and the baseline alone is run in batches.
+        return False
     return experiment.stats is None and any(is_relative(intervention) for intervention in experiment.interventions)
 
 

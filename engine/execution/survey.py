@@ -1,0 +1,334 @@
+"""The parts of a survey, as pieces of work for whoever has the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.execution.bench import Bench, Report
+from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.experiment.intervention import Operation
+from srm_explorer.engine.experiment.survey import chosen
+from srm_explorer.engine.model import (
+    Capture,
+    CellScorer,
+    NoiseKey,
+    Row,
+    RowResult,
+    Settings,
+    decode,
+    read_texts,
+    written_rows,
+)
+from srm_explorer.engine.runs.survey import FORCED, FREE, MOST_TOLD, LayerReading, text_hash, values_of
+from srm_explorer.engine.runs.units import Reading
+from srm_explorer.engine.session.survey import SKETCH, sketch_directions
+from srm_explorer.engine.stats.text import first_divergence
+
+MOST_READ = 64_000_000
+"""Numbers of a layer's neurons over all tokens that are there at once: 256 MB."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class GivenTexts:
+    """The baseline's texts, prompts slowest, then samples.
+
+    Args:
+        prompt: [text] place of its prompt.
+        sample: [text] which continuation.
+        tokens: [text] ids that follow the prompt.
+    """
+
+    prompt: tuple[int, ...]
+    sample: tuple[int, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt)
+
+
+@dataclass(frozen=True)
+class ReadingTask:
+    """Measures the neurons of a layer over the baseline's generated tokens, and says what each is given.
+
+    Args:
+        site: where they are.
+        neurons: which; None for those that `survey.neurons` asks for by what is measured, "top:200".
+        texts: that are read.
+    """
+
+    layer: int
+    site: str
+    neurons: tuple[int, ...] | None
+    texts: GivenTexts
+
+    @property
+    def rows(self) -> int:
+        """A text at a time."""
+        return 1
+
+    def carry_out(self, bench: Bench, report: Report) -> LayerReading:
+        """Measure them; errors as a task's."""
+        width = bench.model.shape.width(Site.parse(self.site))
+        everyone = np.arange(width) if self.neurons is None else np.array(self.neurons, np.int64)
+        tokens = max(1, sum(map(len, self.texts.tokens)))
+        step = max(1, MOST_READ // tokens)
+        read = [self._read(bench, everyone[start : start + step], report) for start in range(0, len(everyone), step)]
+        mean, std, values = (np.concatenate(column) for column in zip(*read, strict=True))
+        kept = np.arange(len(everyone)) if self.neurons is not None else self._top(bench, std)
+        model = bench.model
+        measured = mean[kept], std[kept], values[kept]
+        return LayerReading(self.layer, everyone[kept], *measured, model.n_vocab, model.device.type)
+
+    def _read(
+        self, bench: Bench, neurons: NDArray[np.int64], report: Report
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        capture = Capture(self.site, "tokens", "generated", columns=tuple(neurons.tolist()))
+        prompts = [bench.prompts[prompt].token_ids for prompt in self.texts.prompt]
+        given = list(zip(prompts, self.texts.tokens, strict=True))
+        arrays = [kept for kept in read_texts(bench.model, given, capture, report) if len(kept)]
+        if not arrays:
+            # An expert to which no token is sent.
+            nothing = np.full(len(neurons), np.nan)
+            reading = Reading(nothing, nothing, np.tile(nothing, (1001, 1)), None, 0)
+        else:
+            reading = Reading.of(np.concatenate(arrays), is_direction=False)
+        return reading.mean, reading.std, values_of(bench.experiment, reading)
+
+    def _top(self, bench: Bench, std: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The neurons that write most: sigma times the length of what each adds to the residual stream."""
+        rows = written_rows(bench.model, self.site)
+        weight = np.nan_to_num(std) * (1.0 if rows is None else np.linalg.norm(rows.astype(np.float64), axis=1))
+        count = chosen(bench.experiment.survey.neurons).top
+        return np.sort(np.argsort(-weight, kind="stable")[:count])
+
+
+@dataclass(frozen=True)
+class ForcedPart:
+    """Scores the baseline's texts under the clamps of some neurons of a layer.
+
+    Args:
+        number: of the part.
+        site: where the neurons are.
+        op: what is done to each.
+        neurons: [cell] which.
+        values: [cell][value] raw.
+        texts: that are scored.
+        most: rows of a pass, at most.
+    """
+
+    number: int
+    site: str
+    op: Operation
+    neurons: tuple[int, ...]
+    values: tuple[tuple[float, ...], ...]
+    texts: GivenTexts
+    most: int
+
+    @property
+    def depth(self) -> str:
+        """Of which list of parts it is."""
+        return "forced"
+
+    @property
+    def rows(self) -> int:
+        """Rows of a pass."""
+        return self.most
+
+    def carry_out(self, bench: Bench, report: Report) -> dict[str, NDArray[Any]]:
+        """Score them: arrays as `ForcedScores` has them, of these cells; errors as a task's."""
+        n_cells, n_values, n_texts = len(self.neurons), len(self.values[0]), len(self.texts)
+        captures = captures_of(bench)
+        settings = Settings(
+            self.site,
+            self.op,
+            np.repeat(np.array(self.neurons, np.int64), n_values),
+            np.array(self.values, np.float64).reshape(-1),
+        )
+        longest = max(
+            len(bench.prompts[prompt].token_ids) + len(tokens)
+            for prompt, tokens in zip(self.texts.prompt, self.texts.tokens, strict=True)
+        )
+        scorer = CellScorer(bench.model, settings, captures, rows_of(self.most, longest, bench.model.device.type))
+        numbers = np.zeros((3, len(settings), n_texts), np.float32)
+        change = np.zeros((len(captures), len(settings), n_texts), np.float32)
+        for place, (prompt, tokens) in enumerate(zip(self.texts.prompt, self.texts.tokens, strict=True)):
+            if not tokens:
+                continue
+            positions = bench.maker.positions[prompt][0]
+            scores = scorer.score(bench.prompts[prompt].token_ids, tokens, positions, report)
+            numbers[:, :, place] = scores.kl, scores.logp, scores.flips
+            change[:, :, place] = scores.change
+        shape = (n_cells, n_values, n_texts)
+        promoted, demoted = scorer.told(MOST_TOLD)
+        return {
+            **{
+                f"{FORCED}{name}": array.reshape(shape)
+                for name, array in zip(("kl", "logp", "flips"), numbers, strict=True)
+            },
+            f"{FORCED}change": change.reshape(len(captures), *shape),
+            f"{FORCED}promoted": promoted.reshape(n_cells, n_values, -1),
+            f"{FORCED}demoted": demoted.reshape(n_cells, n_values, -1),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class FreePart:
+    """Writes texts under the clamps of some neurons of a layer.
+
+    Args:
+        number: of the part.
+        site, op, neurons, values: as `ForcedPart` has them.
+        texts: the baseline's, which those that are written are compared with.
+        baseline: [site][text, d] mean captured vectors of the baseline.
+        planes: place of the site, and [2, d] basis, of each plane.
+        kept: [cell] whether full vectors are kept.
+        most: rows of a batch, at most.
+    """
+
+    number: int
+    site: str
+    op: Operation
+    neurons: tuple[int, ...]
+    values: tuple[tuple[float, ...], ...]
+    texts: GivenTexts
+    baseline: tuple[NDArray[np.float64], ...]
+    planes: tuple[tuple[int, NDArray[np.float64]], ...]
+    kept: tuple[bool, ...]
+    most: int
+
+    @property
+    def depth(self) -> str:
+        """Of which list of parts it is."""
+        return "free"
+
+    @property
+    def rows(self) -> int:
+        """Rows of a batch."""
+        return self.most
+
+    def carry_out(self, bench: Bench, report: Report) -> dict[str, NDArray[Any]]:
+        """Write them: arrays as `FreeRuns` has them, of these cells; errors as a task's."""
+        captures, generation = captures_of(bench), bench.maker.generation()
+        table = _FreeTable.of(self, captures)
+        settings = Settings(self.site, self.op, np.array(self.neurons), np.zeros(len(self.neurons)))
+        lengths = [len(bench.prompts[prompt].token_ids) for prompt in self.texts.prompt]
+        order = sorted(range(len(self.texts)), key=lambda text: (lengths[text], text))
+        # The settings of a text stand together: they share its prompt, and what they write alike.
+        runs = [
+            (text, cell, value)
+            for text in order
+            for cell in range(len(self.neurons))
+            for value in range(len(self.values[0]))
+        ]
+        count = max(1, -(-len(runs) // self.most))
+        for batch in range(count):
+            part = runs[len(runs) * batch // count : len(runs) * (batch + 1) // count]
+            rows = [self._row(bench, settings, *run) for run in part]
+            decoded = decode(bench.model, rows, generation, captures, on_step=report)
+            for run, row in zip(part, decoded.rows, strict=True):
+                table.take(*run, row)
+        return table.arrays()
+
+    def _row(self, bench: Bench, settings: Settings, text: int, cell: int, value: int) -> Row:
+        place = self.texts.prompt[text]
+        prompt = bench.prompts[place]
+        edit = settings.edit(cell, bench.maker.positions[place][0])
+        if edit.values:
+            edit = dataclasses.replace(edit, values=(self.values[cell][value],))
+        noise = None
+        written = bench.experiment.generation
+        if written.mode == "sample":
+            noise = NoiseKey(written.seed, prompt.sha256, prompt.occurrence, self.texts.sample[text])
+        return Row(prompt.token_ids, (edit,), noise)
+
+
+@dataclass(frozen=True, eq=False)
+class _FreeTable:
+    """The numbers of written texts, as they come."""
+
+    part: FreePart
+    sites: list[str]
+    sketches: list[Floats]
+    tokens: NDArray[np.int32]
+    parted: NDArray[np.int32]
+    text_hash: NDArray[np.uint64]
+    change: Floats
+    norm: Floats
+    xy: Floats
+    sketch: Floats
+    vectors: list[Floats]
+
+    @classmethod
+    def of(cls, part: FreePart, captures: Sequence[Capture]) -> _FreeTable:
+        shape = (len(part.neurons), len(part.values[0]), len(part.texts))
+        widths = [base.shape[1] for base in part.baseline]
+        return cls(
+            part=part,
+            sites=[capture.site for capture in captures],
+            sketches=[sketch_directions(width) for width in widths],
+            tokens=np.zeros(shape, np.int32),
+            parted=np.zeros(shape, np.int32),
+            text_hash=np.zeros(shape, np.uint64),
+            change=np.zeros((len(captures), *shape), np.float32),
+            norm=np.zeros((len(captures), *shape), np.float32),
+            xy=np.zeros((2, len(part.planes), *shape), np.float32),
+            sketch=np.zeros((len(captures), *shape, SKETCH), np.float32),
+            vectors=[np.zeros((sum(part.kept), *shape[1:], width), np.float32) for width in widths],
+        )
+
+    def take(self, text: int, cell: int, value: int, row: RowResult) -> None:
+        """Take what came of one row."""
+        at = cell, value, text
+        own = self.part.texts.tokens[text]
+        parted = first_divergence(row.tokens, own)
+        self.tokens[at] = len(row.tokens)
+        self.parted[at] = -1 if parted is None else parted
+        self.text_hash[at] = text_hash(row.tokens)
+        captured = [np.asarray(vector, np.float64) for vector in row.captured]
+        for site, (vector, bases) in enumerate(zip(captured, self.part.baseline, strict=True)):
+            base = bases[text]
+            moved, length = vector - base, float(np.linalg.norm(base))
+            distance = float(np.linalg.norm(moved))
+            self.change[site, *at] = distance / length if length else np.inf if distance else 0.0
+            self.norm[site, *at] = np.linalg.norm(vector)
+            self.sketch[site, *at] = moved @ self.sketches[site]
+            if self.part.kept[cell]:
+                self.vectors[site][sum(self.part.kept[:cell]), value, text] = vector
+        for plane, (site, basis) in enumerate(self.part.planes):
+            self.xy[:, plane, *at] = basis @ captured[site]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """By name, as the journal has them; `kept` are places among the part's cells."""
+        named: dict[str, NDArray[Any]] = {
+            name: getattr(self, name) for name in ("tokens", "parted", "text_hash", "change", "norm", "sketch")
+        }
+        named |= {"x": self.xy[0], "y": self.xy[1], "kept": np.flatnonzero(self.part.kept).astype(np.int32)}
+        named |= {f"vectors/{site}": vectors for site, vectors in zip(self.sites, self.vectors, strict=True)}
+        return {f"{FREE}{name}": array for name, array in named.items()}
+
+
+def captures_of(bench: Bench) -> list[Capture]:
+    """What is captured of every text: one vector a captured site, the mean where every token is asked for."""
+    spec = bench.experiment.capture
+    kept = bench.maker.captures()[: len(spec.sites)]
+    return [
+        dataclasses.replace(capture, reduce="mean", skips_unrouted=True) if capture.reduce == "tokens" else capture
+        for _, capture in kept
+    ]
+
+
+_MOST_POSITIONS = {"cpu": 6_000, "cuda": 200_000}
+"""Positions of a pass, at most: what they hold on the way is some 70 kB each in GPT-2 Small."""
+
+
+def rows_of(most: int, longest: int, device: str) -> int:
+    """Rows of a pass over whole texts."""
+    return max(1, min(most, _MOST_POSITIONS.get(device, _MOST_POSITIONS["cpu"]) // longest))

@@ -1,0 +1,213 @@
+"""The survey of a run whose baseline is finished: its parts are sent out, and what comes of them is journalled."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.execution.executor import Executor, Finished
+from srm_explorer.engine.execution.opening import Opened
+from srm_explorer.engine.execution.survey import ForcedPart, FreePart, GivenTexts, ReadingTask
+from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.experiment.survey import chosen, site_of
+from srm_explorer.engine.runs.collect import session_of
+from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.runs.journal_reader import compact
+from srm_explorer.engine.runs.planes import planes_in
+from srm_explorer.engine.runs.progress import Meter
+from srm_explorer.engine.runs.survey import (
+    FREE,
+    LayerReading,
+    Plan,
+    SurveyChosen,
+    SurveyJournal,
+    SurveyKept,
+    SurveyPlanned,
+    baseline_vectors,
+    going_on,
+    most_moved,
+    new_plan,
+)
+
+Part: TypeAlias = ForcedPart | FreePart
+
+
+@dataclass
+class Surveying:
+    """Sends the parts of a survey to whoever has the model.
+
+    Args:
+        journal: holds every run of the baseline.
+        rows_now: the most rows of a batch of one executor, by what is known of its memory.
+        on_misfit: called with the rows of a part that did not fit; raises where fewer cannot be tried.
+    """
+
+    journal: JournalWriter
+    executor: Executor
+    opened: Opened
+    meter: Meter
+    rows_now: Callable[[str], int]
+    on_misfit: Callable[[int, Finished[Any]], None]
+
+    def run(self) -> bool:
+        """Do what is left of it; tell whether all is done.
+
+        Raises:
+            Stopped: it was asked to stop at once.
+            ExplorerError: no such neurons.
+        """
+        known = self._known
+        known.poll()
+        if known.plan is None and not self._plan():
+            return False
+        for depth in ("forced", "free"):
+            if depth == "free":
+                self._choose()
+            if not self._do(depth):
+                return False
+        return True
+
+    @cached_property
+    def _known(self) -> SurveyJournal:
+        return SurveyJournal(self.journal.reader)
+
+    @cached_property
+    def _texts(self) -> GivenTexts:
+        runs = [run for run in self.journal.reader.runs if run.condition == 0]
+        ordered = sorted(runs, key=lambda run: (run.prompt, run.sample))
+        return GivenTexts(
+            tuple(run.prompt for run in ordered),
+            tuple(run.sample for run in ordered),
+            tuple(run.token_ids for run in ordered),
+        )
+
+    @cached_property
+    def _of_baseline(self) -> tuple[tuple[NDArray[np.float64], ...], tuple[tuple[int, NDArray[np.float64]], ...]]:
+        """Mean captured vectors of the baseline by site, and the planes."""
+        reader, experiment = self.journal.reader, self.journal.reader.experiment
+        runs, kept = compact(reader)
+        session = session_of(reader, self.journal.folder, None, reader.start.prompts, runs, (), ())
+        sites = list(experiment.capture.sites)
+        spanned, _ = planes_in(session, kept)
+        vectors = tuple(baseline_vectors(kept[site]) for site in sites)
+        return vectors, tuple((sites.index(plane.site), np.array(plane.plane.basis)) for plane in spanned)
+
+    def _plan(self) -> bool:
+        """Measure the neurons, and fix what each is given; False where it was asked to stop."""
+        experiment, shape = self.journal.reader.experiment, self.opened.shape
+        template = experiment.interventions[0]
+        top = bool(chosen(experiment.survey.neurons).top)
+        by_layer: dict[int, list[int]] = {}
+        for layer, neuron in experiment.survey.cells(template, shape):
+            by_layer.setdefault(layer, []).append(neuron)
+        tasks = deque(
+            ReadingTask(layer, site_of(template, layer), None if top else tuple(neurons), self._texts)
+            for layer, neurons in by_layer.items()
+        )
+        readings: dict[int, LayerReading] = {}
+        self.meter.part("survey", 0, 0)
+
+        def take(_by: str) -> ReadingTask | None:
+            return None if self.meter.stop.level or not tasks else tasks.popleft()
+
+        for finished in self.executor.run(take, self.meter, counted=False):
+            if finished.result is None:
+                self.on_misfit(1, finished)
+            reading = cast("LayerReading", finished.result)
+            readings[reading.layer] = reading
+        if len(readings) < len(by_layer):
+            return False
+        ordered = [readings[layer] for layer in sorted(readings)]
+        tokens = [len(text) for text in self._texts.tokens]
+        plan = new_plan(experiment, ordered, self.opened.prompts, tokens, self.rows_now(""))
+
+        def planned(shard: str, sha256: str) -> SurveyPlanned:
+            return SurveyPlanned(shard, sha256, plan.forced, plan.free, plan.rows)
+
+        self.journal.append_tables(plan.to_arrays(), planned)
+        self._known.poll()
+        return True
+
+    def _choose(self) -> None:
+        """Choose whom it goes on with, once all are scored."""
+        plan, count = self._plan_now, self.journal.reader.experiment.survey.goes_on
+        if count and not plan.chosen:
+            later = going_on(plan, most_moved(plan, self._known.forced_kl(), count))
+            self.journal.event(SurveyChosen(later.chosen, later.free))
+            self._known.poll()
+
+    @property
+    def _plan_now(self) -> Plan:
+        plan = self._known.plan
+        assert plan is not None, "parts come after the plan"
+        return plan
+
+    def _do(self, depth: str) -> bool:
+        plan = self._plan_now
+        spans = plan.forced if depth == "forced" else plan.free
+        done = self._known.done(depth)
+        queue = deque(number for number in range(len(spans)) if number not in done)
+        # Free parts of a survey that goes on are counted once they are known.
+        before = 0 if depth == "forced" else len(plan.forced)
+        total = len(plan.forced) + len(plan.free)
+        began, first = time.monotonic(), len(queue)
+        if queue:
+            self.meter.part("survey", before + len(done), total)
+
+        def take(by: str) -> Part | None:
+            if self.meter.stop.level or not queue:
+                return None
+            return self._task(depth, queue.popleft(), min(plan.rows, self.rows_now(by)))
+
+        left = len(queue)
+        for finished in self.executor.run(take, self.meter, counted=False):
+            part = cast("Part", finished.task)
+            if finished.result is None:
+                self.on_misfit(part.rows, finished)
+                queue.appendleft(part.number)
+                continue
+            self._keep(part, finished.result)
+            left -= 1
+            spent = time.monotonic() - began
+            self.meter.part("survey", before + len(spans) - left, total, left * spent / (first - left))
+        return not left
+
+    def _task(self, depth: str, number: int, rows: int) -> Part:
+        plan, experiment = self._plan_now, self.journal.reader.experiment
+        template = experiment.interventions[0]
+        start, stop = (plan.forced if depth == "forced" else plan.free)[number]
+        cells = np.arange(start, stop) if depth == "forced" else np.array(plan.chosen[start:stop])
+        site = site_of(template, int(plan.layer[cells[0]]))
+        neurons = tuple(plan.neuron[cells].tolist())
+        values = tuple(tuple(row) for row in plan.values[cells].tolist())
+        if depth == "forced":
+            return ForcedPart(number, site, template.op, neurons, values, self._texts, rows)
+        places = [int(place) for place in plan.written_texts]
+        texts, (vectors, planes) = self._texts, self._of_baseline
+        written = GivenTexts(
+            tuple(texts.prompt[place] for place in places),
+            tuple(texts.sample[place] for place in places),
+            tuple(texts.tokens[place] for place in places),
+        )
+        layer = Site.parse(site).layer
+        named = set(experiment.survey.kept_cells(template, [(layer, neuron) for neuron in neurons]))
+        kept = tuple((layer, neuron) in named for neuron in neurons)
+        baseline = tuple(array[places] for array in vectors)
+        return FreePart(number, site, template.op, neurons, values, written, baseline, planes, kept, rows)
+
+    def _keep(self, part: Part, arrays: dict[str, NDArray[Any]]) -> None:
+        plan = self._plan_now
+        if isinstance(part, FreePart):
+            # Of the part's cells, as places in the plan.
+            cells = np.array(plan.chosen[slice(*plan.free[part.number])], np.int32)
+            arrays = {**arrays, f"{FREE}kept": cells[arrays[f"{FREE}kept"]]}
+        kind = "free" if isinstance(part, FreePart) else "forced"
+        self.journal.append_tables(arrays, lambda shard, sha256: SurveyKept(kind, part.number, shard, sha256))
+        self._known.poll()

@@ -1,0 +1,486 @@
+"""A survey without a model: what it clamps to which values, its parts, and what of them is in the journal."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from srm_explorer.engine.analyses.directions import as_rows
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, InterventionSpec, survey_settings
+from srm_explorer.engine.experiment.conditions import NO_STRENGTH
+from srm_explorer.engine.experiment.survey import site_of
+from srm_explorer.engine.runs.journal_reader import JournalReader
+from srm_explorer.engine.runs.units import Reading, is_relative
+from srm_explorer.engine.session import ForcedScores, FreeRuns, PromptRecord, SurveyTables, Text, Whole
+from srm_explorer.engine.session.session import seen_prompts
+from srm_explorer.engine.session.survey import SKETCH
+from srm_explorer.engine.session.units import prompt_units
+
+Span: TypeAlias = tuple[Whole, Whole]
+"""Places from the first to before the second."""
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+PLAN, FORCED, FREE = "plan/", "forced/", "free/"
+"""Begin the names of arrays in a shard of a survey."""
+
+MOST_TOLD = 10
+"""Token ids that are told of each list of a cell under a value."""
+
+_SHIFT_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
+"""Bytes that what a part does to the vocabulary may take."""
+_WORK = {"cpu": 400_000_000, "cuda": 100_000_000_000}
+"""Logits that a forced part compares: some ten seconds' worth, which is what a crash repeats."""
+_LEAST_SETTINGS = 24
+"""Settings of a forced part, where it has as many, so that reading a text untouched is little beside them."""
+_BATCHES = 6
+"""Batches of rows that a free part holds."""
+
+
+@dataclass(frozen=True)
+class SurveyPlanned:
+    """What a survey clamps is known, and fixed from here on.
+
+    Attributes:
+        shard: name of the file with the plan's arrays, see `Plan`.
+        forced: places of cells that are scored together, each of one layer.
+        free: places of cells that are written under together; none where they are to be chosen first.
+        rows: the most rows of a batch.
+    """
+
+    EVENT: ClassVar[str] = "survey planned"
+    shard: Text
+    sha256: Text
+    forced: tuple[Span, ...]
+    free: tuple[Span, ...]
+    rows: Annotated[Whole, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class SurveyChosen:
+    """The neurons that a survey goes on with.
+
+    Attributes:
+        cells: their places in the plan, ascending.
+        free: places in `cells` of those that are written under together.
+    """
+
+    EVENT: ClassVar[str] = "survey chosen"
+    cells: tuple[Whole, ...]
+    free: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class SurveyKept:
+    """A finished part.
+
+    Attributes:
+        depth: of which list it is.
+        part: its number there.
+        shard: name of the file with its arrays.
+    """
+
+    EVENT: ClassVar[str] = "survey part"
+    depth: Literal["forced", "free"]
+    part: Whole
+    shard: Text
+    sha256: Text
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a survey clamps, and on which texts: every array of it is in one shard of the journal.
+
+    Attributes:
+        layer, neuron, values, mean, std, prompt, sample, chose: as `SurveyTables` has them.
+        forced, free: parts, as `SurveyPlanned` has them, those of the chosen once they are.
+        chosen: places of the cells that texts are written under, ascending.
+        rows: the most rows of a batch.
+    """
+
+    layer: NDArray[np.int32]
+    neuron: NDArray[np.int32]
+    values: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    prompt: NDArray[np.int32]
+    sample: NDArray[np.int32]
+    chose: NDArray[np.bool_]
+    forced: tuple[Span, ...]
+    free: tuple[Span, ...]
+    chosen: tuple[int, ...]
+    rows: int
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """What lies in its shard."""
+        arrays: dict[str, NDArray[Any]] = {f"{PLAN}{name}": getattr(self, name) for name in _ARRAYS}
+        return {**arrays, f"{PLAN}chose": self.chose.astype(np.int32)}
+
+    @cached_property
+    def written_texts(self) -> NDArray[np.int32]:
+        """Places of the texts that are written under clamps: all, or those that nothing was chosen on."""
+        return np.flatnonzero(~self.chose).astype(np.int32)
+
+    def site(self, template: InterventionSpec, part: Span, chosen: Sequence[int] | None = None) -> str:
+        """Where the neurons of a part are."""
+        place = part[0] if chosen is None else chosen[part[0]]
+        return site_of(template, int(self.layer[place]))
+
+    def tables(self, forced: ForcedScores | None, free: FreeRuns | None) -> SurveyTables:
+        """The same with what is finished."""
+        own = {name: getattr(self, name) for name in _ARRAYS}
+        planned = self.forced[-1][1] if self.forced else 0
+        return SurveyTables(
+            **own, chose=self.chose, forced=forced, free=free, planned_forced=planned, planned_free=len(self.chosen)
+        )
+
+
+_ARRAYS = ("layer", "neuron", "values", "mean", "std", "prompt", "sample")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerReading:
+    """What the neurons of one layer do over the baseline's generated tokens.
+
+    Attributes:
+        neurons: [cell] which, ascending.
+        mean: [cell]
+        std: [cell] standard deviation (ddof 0).
+        values: [cell, value] what each is given.
+        vocab: number of the model's token ids.
+        device: where it runs: "cpu", "mps" or "cuda".
+    """
+
+    layer: int
+    neurons: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    values: NDArray[np.float64]
+    vocab: int
+    device: str
+
+
+def values_of(experiment: Experiment, reading: Reading) -> NDArray[np.float64]:
+    """[cell, value] what each neuron is given: raw values as they are, others by its own statistics.
+
+    A neuron that never changes has a sigma of 0: a clamp in sigma leaves it as it is, and moves nothing.
+    """
+    template = experiment.interventions[0]
+    count = len(reading.mean)
+    columns: list[NDArray[np.float64]] = []
+    for setting in survey_settings(experiment):
+        value = setting.values[0]
+        assert value is not None, "a setting has the template"
+        if template.op == "mean":
+            columns.append(reading.mean)
+        elif not is_relative(template):
+            columns.append(np.full(count, NO_STRENGTH if template.op == "zero" else value))
+        elif template.unit == "quantile":
+            columns.append(reading.quantile(value))
+        else:
+            columns.append((reading.mean if template.op == "clamp" else 0.0) + value * reading.std)
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def check_halves(experiment: Experiment, prompts: Sequence[PromptRecord]) -> None:
+    """Refuse to choose neurons on one half of the prompts where there are no two.
+
+    Raises:
+        ExplorerError: there is one unit.
+    """
+    if experiment.survey.goes_on and not chosen_prompts(experiment, prompts).any():
+        raise ExplorerError(
+            "neurons are chosen on half of the prompts and written under on the others, and there is one unit alone",
+            where="survey.then",
+            remedy="name more prompts, or leave it out",
+        )
+
+
+def chosen_prompts(experiment: Experiment, prompts: Sequence[PromptRecord]) -> NDArray[np.bool_]:
+    """[prompt] whether it is of the half that neurons are chosen on: every second unit of a fixed shuffling.
+
+    Prompts that are kept for confirmation are never chosen on. Nothing is, where the survey does not go on.
+    """
+    units = np.array(prompt_units(prompts), np.int64)
+    seen = np.array(seen_prompts(experiment, [prompt.set for prompt in prompts]), np.bool_)
+    among = np.unique(units[seen])
+    # A unit that has a prompt kept back is not chosen on either.
+    among = among[~np.isin(among, units[~seen])]
+    if not experiment.survey.goes_on or len(among) < 2:
+        return np.zeros(len(prompts), np.bool_)
+    shuffled = np.random.Generator(np.random.PCG64(0)).permutation(among)
+    return np.isin(units, shuffled[: len(shuffled) // 2])
+
+
+def new_plan(
+    experiment: Experiment,
+    readings: Sequence[LayerReading],
+    prompts: Sequence[PromptRecord],
+    tokens: Sequence[int],
+    rows: int,
+) -> Plan:
+    """Fix what a survey does.
+
+    Args:
+        readings: by layer, ascending.
+        tokens: of every baseline text, prompts slowest, then samples.
+        rows: the most rows of a batch.
+
+    Raises:
+        ExplorerError: no neuron is surveyed.
+    """
+    layer = np.concatenate([np.full(len(one.neurons), one.layer) for one in readings] or [np.zeros(0)]).astype(np.int32)
+    if not len(layer):
+        what = "no neuron is surveyed"
+        raise ExplorerError(what, where="survey.neurons", remedy="choose other neurons or layers")
+    samples = experiment.generation.samples
+    prompt = np.repeat(np.arange(len(prompts), dtype=np.int32), samples)
+    chose = chosen_prompts(experiment, prompts)
+    values = np.concatenate([one.values for one in readings])
+    plan = Plan(
+        layer=layer,
+        neuron=np.concatenate([one.neurons for one in readings]).astype(np.int32),
+        values=values,
+        mean=np.concatenate([one.mean for one in readings]),
+        std=np.concatenate([one.std for one in readings]),
+        prompt=prompt,
+        sample=np.tile(np.arange(samples, dtype=np.int32), len(prompts)),
+        chose=chose[prompt],
+        forced=(),
+        free=(),
+        chosen=(),
+        rows=rows,
+    )
+    kind, vocab = readings[0].device if readings[0].device in _WORK else "cpu", readings[0].vocab
+    if experiment.survey.depth == "free":
+        everyone = tuple(range(len(layer)))
+        return dataclasses.replace(plan, chosen=everyone, free=_free_parts(plan, everyone, rows))
+    n_values = values.shape[1]
+    settings = min(max(_WORK[kind] // max(1, sum(tokens) * vocab), _LEAST_SETTINGS), _SHIFT_BYTES[kind] // (4 * vocab))
+    return dataclasses.replace(plan, forced=tuple(_cut(layer, max(1, settings // n_values))))
+
+
+def going_on(plan: Plan, cells: Sequence[int]) -> Plan:
+    """The plan with what it goes on with."""
+    chosen = tuple(sorted(int(cell) for cell in cells))
+    return dataclasses.replace(plan, chosen=chosen, free=_free_parts(plan, chosen, plan.rows))
+
+
+def _free_parts(plan: Plan, chosen: Sequence[int], rows: int) -> tuple[Span, ...]:
+    each = max(1, plan.values.shape[1] * len(plan.written_texts))
+    return tuple(_cut(plan.layer[list(chosen)], max(1, round(_BATCHES * rows / each))))
+
+
+def _cut(layer: NDArray[np.int32], most: int) -> Iterator[Span]:
+    """Cut cells into spans of one layer each, of nearly equal length."""
+    edges = [0, *(np.flatnonzero(np.diff(layer)) + 1).tolist(), len(layer)]
+    for first, last in itertools.pairwise(edges):
+        parts = -(-(last - first) // most)
+        cuts = [first + (last - first) * part // parts for part in range(parts + 1)] if parts else []
+        yield from itertools.pairwise(cuts)
+
+
+def most_moved(plan: Plan, kl: NDArray[np.float32], count: int) -> list[int]:
+    """Places of the cells that move most: by KL over values and the units of the choosing half; ties by place.
+
+    Args:
+        kl: [cell, value, text] of all cells.
+    """
+    means = kl[:, :, plan.chose].astype(np.float64).mean(axis=(1, 2))
+    return np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable")[:count].tolist()
+
+
+def text_hash(tokens: Sequence[int]) -> int:
+    """A number of 64 bits that equal texts have in common."""
+    content = np.asarray(tokens, "<i4").tobytes()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+class SurveyJournal:
+    """What a journal holds of a survey; `poll` takes what came, and every shard is read once.
+
+    Attributes:
+        plan: None before it is fixed.
+    """
+
+    def __init__(self, reader: JournalReader) -> None:
+        self._reader = reader
+        self._events = 0
+        self.plan: Plan | None = None
+        self._parts: dict[tuple[str, int], Arrays] = {}
+        self._tables: SurveyTables | None = None
+
+    def poll(self) -> bool:
+        """Take what the reader has read since; tell whether that was anything of the survey.
+
+        Raises:
+            ExplorerError: a shard is missing or damaged.
+        """
+        events, self._events = self._reader.events[self._events :], len(self._reader.events)
+        grown = False
+        for event in events:
+            match event["event"]:
+                case SurveyPlanned.EVENT:
+                    self._take_plan(self._reader.read_event(SurveyPlanned, event))
+                case SurveyChosen.EVENT:
+                    self._take_chosen(self._reader.read_event(SurveyChosen, event))
+                case SurveyKept.EVENT:
+                    part = self._reader.read_event(SurveyKept, event)
+                    self._parts[part.depth, part.part] = self._reader.tables(part.shard, part.sha256)
+                case _:
+                    continue
+            grown = True
+        self._tables = None if grown else self._tables
+        return grown
+
+    def done(self, depth: str) -> set[int]:
+        """Numbers of the finished parts."""
+        return {number for kind, number in self._parts if kind == depth}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was asked for is there."""
+        if self.plan is None:
+            return False
+        survey = self._reader.experiment.survey
+        chosen = bool(self.plan.chosen) or not survey.writes
+        return chosen and all(
+            self.done(depth) >= set(range(len(parts)))
+            for depth, parts in (("forced", self.plan.forced), ("free", self.plan.free))
+        )
+
+    def forced_kl(self) -> NDArray[np.float32]:
+        """[cell, value, text] of all cells, which are finished."""
+        return np.concatenate([self._parts["forced", n][f"{FORCED}kl"] for n in sorted(self.done("forced"))])
+
+    def tables(self) -> SurveyTables | None:
+        """What is finished so far; None before the plan is fixed.
+
+        Raises:
+            ExplorerError: a part does not fit the plan.
+        """
+        if self.plan is not None and self._tables is None:
+            try:
+                self._tables = self.plan.tables(self._forced(self.plan), self._free(self.plan))
+            except (KeyError, ValueError) as error:
+                raise self._damaged(f"a part of the survey is not what was written: {error}") from None
+        return self._tables
+
+    def _take_plan(self, event: SurveyPlanned) -> None:
+        arrays = self._reader.tables(event.shard, event.sha256)
+        try:
+            own: dict[str, Any] = {name: arrays[f"{PLAN}{name}"] for name in _ARRAYS}
+            chose = arrays[f"{PLAN}chose"].astype(np.bool_)
+        except KeyError as error:
+            raise self._damaged(f"the plan of the survey lacks {error}") from None
+        everyone = tuple(range(len(own["layer"]))) if event.free else ()
+        self.plan = Plan(**own, chose=chose, forced=event.forced, free=event.free, chosen=everyone, rows=event.rows)
+
+    def _take_chosen(self, event: SurveyChosen) -> None:
+        if self.plan is None or max(event.cells, default=0) >= len(self.plan.layer):
+            raise self._damaged("the survey goes on with neurons that are not in its plan")
+        self.plan = dataclasses.replace(self.plan, chosen=event.cells, free=event.free)
+
+    def _forced(self, plan: Plan) -> ForcedScores | None:
+        numbers = sorted(self.done("forced"))
+        if not numbers:
+            return None
+        cells = np.concatenate([np.arange(*plan.forced[n]) for n in numbers]).astype(np.int32)
+        parts = [self._parts["forced", number] for number in numbers]
+        joined = {name: _joined(parts, f"{FORCED}{name}", axis) for name, axis in _FORCED_AXES.items()}
+        return ForcedScores(cells=cells, **joined)
+
+    def _free(self, plan: Plan) -> FreeRuns | None:
+        numbers = sorted(self.done("free"))
+        if not numbers:
+            return None
+        chosen = np.array(plan.chosen, np.int32)
+        cells = np.concatenate([chosen[slice(*plan.free[n])] for n in numbers])
+        parts = [self._parts["free", number] for number in numbers]
+        joined = {name: _joined(parts, f"{FREE}{name}", axis) for name, axis in _FREE_AXES.items()}
+        full = f"{FREE}vectors/"
+        sites = [name.removeprefix(full) for name in parts[0] if name.startswith(full)]
+        vectors = {site: _joined(parts, f"{full}{site}", 0) for site in sites}
+        kept = _joined(parts, f"{FREE}kept", 0)
+        return FreeRuns(cells=cells, texts=plan.written_texts, **joined, kept=kept, vectors=vectors)
+
+    def _damaged(self, what: str) -> ExplorerError:
+        return ExplorerError(what, where=str(self._reader.folder), remedy="start the run again with --restart")
+
+
+_FORCED_AXES = {"kl": 0, "logp": 0, "flips": 0, "change": 1, "promoted": 0, "demoted": 0}
+_FREE_AXES = {
+    "tokens": 0,
+    "parted": 0,
+    "text_hash": 0,
+    "change": 1,
+    "norm": 1,
+    "x": 1,
+    "y": 1,
+    "sketch": 1,
+}
+"""By name, the axis of the cells."""
+
+
+def _joined(parts: Sequence[Arrays], name: str, axis: int) -> NDArray[Any]:
+    return np.concatenate([part[name] for part in parts], axis=axis)
+
+
+def survey_tables(journal: JournalReader) -> SurveyTables | None:
+    """What a journal, read to its end, holds of a survey; None of none, and before its plan is fixed.
+
+    Raises:
+        ExplorerError: a shard is missing or damaged.
+    """
+    if not journal.experiment.survey:
+        return None
+    survey = SurveyJournal(journal)
+    survey.poll()
+    return survey.tables()
+
+
+def survey_is_complete(journal: JournalReader) -> bool:
+    """Whether nothing of a survey is left to be done; True of an experiment without one."""
+    survey = journal.experiment.survey
+    if not survey:
+        return True
+    planned = journal.events_of(SurveyPlanned)
+    chosen = journal.events_of(SurveyChosen)
+    if not planned or (survey.goes_on and not chosen):
+        return False
+    free = chosen[0].free if chosen else planned[0].free
+    wanted = {("forced", n) for n in range(len(planned[0].forced))} | {("free", n) for n in range(len(free))}
+    return wanted <= {(part.depth, part.part) for part in journal.events_of(SurveyKept)}
+
+
+def baseline_vectors(site_vectors: Any) -> NDArray[np.float64]:
+    """[text, d] the mean captured vectors of baseline runs, however they were captured."""
+    return np.asarray(as_rows(site_vectors), np.float64)
+
+
+def disk_bytes(experiment: Experiment, cells: int, texts: int, widths: Sequence[int]) -> int:
+    """What a survey's tables take on disk; twice as much until its run folder is removed.
+
+    Args:
+        cells: neurons.
+        texts: baseline texts.
+        widths: of the captured sites.
+    """
+    values, sites, planes = len(survey_settings(experiment)), len(experiment.capture.sites), len(experiment.planes)
+    survey = experiment.survey
+    scored = 0 if survey.depth == "free" else cells * values * (4 * texts * (3 + sites) + 8 * MOST_TOLD)
+    written = cells if survey.depth == "free" else min(survey.goes_on, cells)
+    read = texts if survey.depth == "free" else texts // 2
+    each = 16 + 8 * planes + sites * (8 + 4 * SKETCH)
+    kept = min(written, len(survey.vectors.split(","))) if survey.vectors else 0
+    return scored + values * read * (written * each + kept * 4 * sum(widths))

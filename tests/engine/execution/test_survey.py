@@ -1,0 +1,190 @@
+"""A survey finds of every neuron what an experiment on it alone finds, however often it is interrupted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import conditions
+from srm_explorer.engine.runs.live import LiveRun
+from srm_explorer.engine.runs.progress import Progress, StopSignal
+from srm_explorer.engine.runs.survey import text_hash
+from srm_explorer.engine.session import SurveyTables, load_session, prompt_units
+from srm_explorer.engine.session.survey import sketch_directions
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.experiment import Experiment
+
+    from ..conftest import Lab
+
+LAYERS = 3
+SIGMA = {"site": "blocks.1.mlp.hook_post", "neurons": [3], "op": "clamp", "values": [-20, 30], "unit": "sigma"}
+
+
+def tables(lab: Lab, experiment: Experiment, name: str = "a") -> SurveyTables:
+    found = lab.session(experiment, name).survey()
+    assert found is not None
+    return found
+
+
+def of_one(lab: Lab, survey: SurveyTables, place: int, name: str) -> Any:
+    """The experiment on one neuron alone, with the survey's raw values."""
+    layer, neuron = int(survey.layer[place]), int(survey.neuron[place])
+    site = f"blocks.{layer}.mlp.hook_post"
+    clamp = {**SIGMA, "site": site, "neurons": [neuron], "values": survey.values[place].tolist(), "unit": "raw"}
+    return lab.session(lab.experiment(clamp), name)
+
+
+def test_written_texts_are_those_of_an_experiment_on_the_neuron_alone(lab: Lab) -> None:
+    asked = lab.experiment(SIGMA, survey={"neurons": "3, 40, 2.9", "layers": "0..1", "depth": "free", "vectors": "40"})
+    assert [condition.kind for condition in conditions(asked)] == ["baseline"]
+    session = lab.session(asked)
+    survey = load_session(lab.path()).survey()
+    assert survey is not None
+    assert survey.free is not None
+    assert survey.forced is None
+    cells = list(zip(survey.layer.tolist(), survey.neuron.tolist(), strict=True))
+    assert cells == [(0, 3), (0, 40), (1, 3), (1, 40), (2, 9)]
+    free = survey.free
+    assert free.kept.tolist() == [1, 3]
+    for place in range(len(cells)):
+        alone = of_one(lab, survey, place, f"alone-{place}")
+        by_site = alone.vectors()
+        for number, run in enumerate(alone.runs):
+            if not run.condition:
+                assert run.token_ids == session.runs[run.prompt].token_ids
+                continue
+            at = place, run.condition - 1, run.prompt
+            assert free.tokens[at] == len(run.token_ids)
+            assert free.text_hash[at] == text_hash(run.token_ids)
+            assert free.parted[at] == run.metrics.get("first_change", -1)
+            plane = alone.planes[0]
+            np.testing.assert_allclose(free.x[0][at], plane.x[number], atol=1e-5)
+            np.testing.assert_allclose(free.y[0][at], plane.y[number], atol=1e-5)
+            for index, (site, vectors) in enumerate(by_site.items()):
+                base = vectors[run.prompt * 3]
+                moved = np.asarray(vectors[number] - base, np.float64)
+                np.testing.assert_allclose(
+                    free.change[index][at], np.linalg.norm(moved) / np.linalg.norm(base), rtol=1e-4
+                )
+                expected = moved @ sketch_directions(len(base))
+                np.testing.assert_allclose(free.sketch[index][at], expected, atol=1e-4)
+                if place in free.kept:
+                    row = free.kept.tolist().index(place)
+                    np.testing.assert_allclose(free.vectors[site][row][at[1:]], vectors[number], atol=1e-5)
+
+
+def test_values_in_sigma_are_each_neurons_own(lab: Lab) -> None:
+    survey = tables(lab, lab.experiment(SIGMA, survey={"neurons": "3, 40"}))
+    for place, neuron in enumerate((3, 40)):
+        alone = lab.session(lab.experiment({**SIGMA, "neurons": [neuron]}), f"alone-{neuron}")
+        raw = [row[0] for row in alone.resolved[1:]]
+        np.testing.assert_allclose(survey.values[place], np.array(raw)[:, 0], rtol=1e-6)
+        np.testing.assert_allclose(survey.values[place], survey.mean[place] + np.array([-20, 30]) * survey.std[place])
+
+
+def stop_in_survey(part: int, wishes: int) -> dict[str, Any]:
+    """Options of a run that is asked to stop when so many parts of its survey are finished."""
+    stop = StopSignal()
+
+    def listen(progress: Progress) -> None:
+        if progress.stage == "survey" and progress.part == part:
+            stop.level = wishes
+
+    return {"listener": listen, "stop": stop}
+
+
+@pytest.mark.parametrize("wishes", [1, 2])
+def test_interrupted_twice_it_is_what_it_is_undisturbed(lab: Lab, monkeypatch: pytest.MonkeyPatch, wishes: int) -> None:
+    monkeypatch.setattr("srm_explorer.engine.runs.survey._WORK", {"cpu": 1})
+    monkeypatch.setattr("srm_explorer.engine.runs.survey._LEAST_SETTINGS", 12)
+    monkeypatch.setattr("srm_explorer.engine.runs.survey._BATCHES", 1)
+    asked = lab.experiment(SIGMA, survey={"neurons": "0..19", "layers": "all", "then": "top:7", "vectors": "4, 5"})
+    whole = tables(lab, asked, "whole")
+    seen: list[int] = []
+    for part in (3, 8, 13):
+        outcome = lab.run(asked, "cut", **stop_in_survey(part, wishes))
+        assert outcome.status == "interrupted"
+        assert outcome.session is not None
+        found = load_session(outcome.path).survey()
+        assert found is not None
+        assert found.forced is not None
+        seen.append(len(found.forced.cells) + (0 if found.free is None else len(found.free.cells)))
+        live = LiveRun(lab.path("cut").with_suffix(".run"))
+        live.poll()
+        assert live.session is not None
+        assert same(live.session.survey(), found)
+    assert seen == sorted(set(seen)), "each start goes on where the last one stopped"
+    assert same(tables(lab, asked, "cut"), whole)
+
+
+def same(first: SurveyTables | None, other: SurveyTables | None) -> bool:
+    assert first is not None
+    assert other is not None
+    one, two = first.to_arrays(), other.to_arrays()
+    return set(one) == set(two) and all(np.array_equal(one[name], two[name], equal_nan=True) for name in one)
+
+
+def test_it_goes_on_with_those_that_moved_most_on_the_other_half(lab: Lab) -> None:
+    session = lab.session(lab.experiment(SIGMA, survey={"neurons": "all", "then": "top:5"}))
+    survey = session.survey()
+    assert survey is not None
+    assert survey.forced is not None
+    assert survey.free is not None
+    units = np.array(prompt_units(session.prompts))[survey.prompt]
+    assert not set(units[survey.chose]) & set(units[~survey.chose])
+    assert survey.chose.sum() == 2
+    means = survey.forced.kl[:, :, survey.chose].mean(axis=(1, 2))
+    assert set(survey.free.cells) == set(np.argsort(-means)[:5])
+    assert survey.free.texts.tolist() == np.flatnonzero(~survey.chose).tolist()
+    assert survey.free.tokens.shape == (5, 2, 2)
+
+
+def test_the_neurons_that_write_most_can_be_asked_for(lab: Lab) -> None:
+    everyone = tables(lab, lab.experiment(SIGMA, survey={"neurons": "all", "layers": "0, 2"}))
+    top = tables(lab, lab.experiment(SIGMA, survey={"neurons": "top:6", "layers": "0, 2"}), "top")
+    assert top.layer.tolist() == [0] * 6 + [2] * 6
+    least = min(top.std)
+    assert (everyone.std > least).sum() > 12, "not by sigma alone: by what it is written with, too"
+    for layer, neuron, mean in zip(top.layer, top.neuron, top.mean, strict=True):
+        assert mean == everyone.mean[everyone.place(int(layer), int(neuron))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"survey": {"neurons": "64"}}, "out of range"),
+        ({"survey": {"neurons": "all", "layers": "3"}}, "out of range"),
+        ({"survey": {"neurons": "all"}, "controls": {"neurons": 2}}, "control of every other"),
+        ({"survey": {"neurons": "all", "depth": "free", "then": "top:3"}}, "already"),
+        ({"survey": {"neurons": "all", "vectors": "3"}}, "written texts"),
+        ({"survey": {"neurons": "all", "then": "top:3"}, "prompts": {"limit": 1}}, "one unit alone"),
+        (
+            {"survey": {"neurons": "all"}, "generation": {"tokens": 0}, "capture": {"positions": "all"}},
+            "generated tokens",
+        ),
+    ],
+)
+def test_what_no_survey_can_be_is_refused_before_anything_is_written(
+    lab: Lab, changes: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(ExplorerError, match=what):
+        lab.run(lab.experiment({**SIGMA, "unit": "raw"}, **changes))
+    assert not lab.path().with_suffix(".run").exists()
+
+
+def test_one_intervention_on_one_neuron_is_the_template(lab: Lab) -> None:
+    every = {"survey": {"neurons": "all"}}
+    head = {"site": "blocks.1.attn.hook_z", "heads": [1], "op": "zero"}
+    for interventions in (
+        [],
+        [SIGMA, SIGMA],
+        [{**SIGMA, "neurons": [1, 2]}],
+        [{**SIGMA, "background": True, "values": [3]}],
+        [head],
+    ):
+        with pytest.raises(ExplorerError, match="survey"):
+            lab.experiment(*interventions, **every)
