@@ -39,6 +39,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Results", ("ResultsPane",)),
     ("Runs", ("RunsTab",)),
     ("Studies", ("StudyTab", "StudySettings")),
+    ("Survey", ("SurveyTab",)),
     ("Log", ("LogTab",)),
     ("Tables", ("LineTable",)),
     ("One run", ("RunView",)),

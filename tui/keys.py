@@ -60,6 +60,8 @@ _KEPT = (
 _THEN = (
     "table.open",
     "runs.filter",
+    "survey.filter",
+    "survey.mark",
     "results.tab_next",
     "intervention.presets",
     "prompts.back",

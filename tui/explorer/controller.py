@@ -33,11 +33,13 @@ from srm_explorer.tui.explorer.runs import RunController, errand_going
 from srm_explorer.tui.explorer.session_in_view import SessionInView
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.explorer.studies import StudyController
+from srm_explorer.tui.explorer.surveys import SurveyController
 from srm_explorer.tui.explorer.view import ExplorerView
 from srm_explorer.tui.palette import Command
 from srm_explorer.tui.prompts.pane import PromptsPane
 from srm_explorer.tui.results.pane import TABS, ResultsPane
 from srm_explorer.tui.results.study_tab import StudyTab
+from srm_explorer.tui.results.survey_tab import SurveyTab
 from srm_explorer.tui.sessions.actions import Chosen
 from srm_explorer.tui.sessions.importing import ImportScreen
 from srm_explorer.tui.sessions.screen import SessionsScreen
@@ -159,6 +161,7 @@ class ExplorerController:
         self.runs = RunController(view, self.editor, self.sessions, self.link, self.model_info.count)
         self.sessions.on_move = self.runs.moved
         self.studies = StudyController(view, self.editor, self.sessions, self.link)
+        self.surveys = SurveyController(view, self.sessions, self.runs)
         self.planes = PlaneController(view, self.editor, self.sessions, self.link)
 
     def open(self) -> None:
@@ -211,6 +214,8 @@ class ExplorerController:
                 self.studies.choose(message.tab, message.topic, message.settings)
             case StudyTab.CardWanted():
                 self.studies.open_card(message.layer, message.neuron)
+            case SurveyTab.CellWanted():
+                self.surveys.open(message.layer, message.neuron)
             case StudyTab.NewPlaneWanted():
                 self.planes.ask()
             case StudyTab.PlaneWanted():

@@ -248,12 +248,16 @@ class RunController:
         detail = f"{unseen[0].upper()}{unseen[1:]}.\n2 goes to the form: name it there at 0° or 90°, or add a plane."
         self._view.ask(Confirm("run it all the same?", detail=detail, yes="run it so", no="leave it"), begin)
 
-    def begin(self, experiment: Experiment, path: Path, *, restart: bool = False) -> None:
-        """Have an experiment run under a name, unless it was finished before or the name is taken."""
+    def begin(self, experiment: Experiment, path: Path, *, restart: bool = False, base: Path | None = None) -> None:
+        """Have an experiment run under a name, unless it was finished before or the name is taken.
+
+        Args:
+            base: where its paths start; None for the draft's.
+        """
         if path in self.state.followed and not restart:
             self._view.say(f"{path.stem} is running already")
             return
-        base = self._editor.base
+        base = base or self._editor.base
         self._view.background.run(
             functools.partial(_look_for, experiment, base, path, restart),
             functools.partial(self._begin, experiment, base, path, restart),
@@ -389,7 +393,7 @@ class RunController:
         self, experiment: Experiment, base: Path, path: Path, restart: bool, before: Outcome | ExplorerError | None
     ) -> None:
         if isinstance(before, TakenError):
-            self._ask_name(experiment, path, before)
+            self._ask_name(experiment, base, path, before)
         elif isinstance(before, ExplorerError):
             self._view.refuse_experiment(before)
         elif before is not None:
@@ -406,18 +410,18 @@ class RunController:
             self._link.submit(experiment, base, path, restart)
         self.show()
 
-    def _ask_name(self, experiment: Experiment, path: Path, error: TakenError) -> None:
+    def _ask_name(self, experiment: Experiment, base: Path, path: Path, error: TakenError) -> None:
         """Ask what to do where the name of a run belongs to another experiment."""
 
         def chosen(key: str | None) -> None:
             if key == "m":
-                self.begin(experiment, path, restart=True)
+                self.begin(experiment, path, restart=True, base=base)
             elif key == "n":
                 self._view.ask(Ask("name of the session", f"{path.stem}-2", check=name_problem), named)
 
         def named(name: str | None) -> None:
             if name is not None:
-                self.begin(experiment, paths.session_path(name))
+                self.begin(experiment, paths.session_path(name), base=base)
 
         choices = [("n", "run it under another name"), ("m", "move the old one to the trash, and run")]
         self._view.ask(Choose(f"{path.stem}: {error.what}", choices), chosen)

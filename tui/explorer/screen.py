@@ -231,7 +231,7 @@ class ExplorerScreen(Screen[None]):
     on_intervention_pane_loaded = on_intervention_pane_model_wanted = _forward
     on_results_pane_view_changed = _forward
     on_study_tab_wanted = on_study_tab_settings_wanted = on_study_tab_card_wanted = _forward
-    on_study_tab_new_plane_wanted = on_study_tab_plane_wanted = _forward
+    on_study_tab_new_plane_wanted = on_study_tab_plane_wanted = on_survey_tab_cell_wanted = _forward
 
     def on_results_pane_open_run(self, event: ResultsPane.OpenRun) -> None:
         """Show one run, and highlight the one that was left."""

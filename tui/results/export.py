@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures import exploratory_sidecar, tables_as_csv
+from srm_explorer.engine.figures import HistogramFigure, SurveyMapFigure, exploratory_sidecar, tables_as_csv
 from srm_explorer.engine.figures.paper import (
     FORMATS,
     ColumnWidth,
@@ -151,20 +151,30 @@ def write_page(kind: ExportKind, path: Path, page: StudyPage, text: str) -> Path
     Args:
         kind: "csv" for the numbers as they were computed, every row; else `text`.
         path: the file; "name-2" and so on where it is there already.
-        page: one with a table, or a histogram: its bins are a row each.
+        page: one with a table, or a histogram, whose bins are a row each, or a map: its neurons are.
         text: the page as it is copied.
 
     Raises:
         ExplorerError: it cannot be written.
     """
     if kind == "csv":
-        figure, table = page.histogram, page.table
+        figure, table = page.drawing, page.table
         content = tables_as_csv([table]) if table is not None else ""
         if figure is not None:
-            bins = zip(figure.edges, figure.edges[1:], figure.counts, strict=False)
-            content = _csv([["from", "to", "count"], *([str(value) for value in row] for row in bins)])
+            content = _csv([list(map(str, row)) for row in _numbers_of(figure)])
         return _write_numbers(path, content, {} if table is None else {table.name: table.notes})
     return write_new(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _numbers_of(figure: HistogramFigure | SurveyMapFigure) -> list[Sequence[object]]:
+    """A heading, then the bins of a histogram, or the neurons of a map."""
+    if isinstance(figure, HistogramFigure):
+        return [("from", "to", "count"), *zip(figure.edges, figure.edges[1:], figure.counts, strict=False)]
+    rows: list[Sequence[object]] = [("layer", "neuron", "effect")]
+    for row, effects in enumerate(figure.effects.tolist()):
+        known = ((column, effect) for column, effect in enumerate(effects) if effect == effect)
+        rows += [(*figure.neuron(row, column), effect) for column, effect in known]
+    return rows
 
 
 def _write_numbers(path: Path, content: str, notes: Mapping[str, Sequence[str]]) -> Path:

@@ -19,6 +19,7 @@ from srm_explorer.tui.results.chart_tab import NO_SESSION, ChartTab, ReadoutLine
 from srm_explorer.tui.results.log_tab import LogTab
 from srm_explorer.tui.results.runs_tab import RunsTab
 from srm_explorer.tui.results.study_tab import StudyTab
+from srm_explorer.tui.results.survey_tab import SurveyTab
 from srm_explorer.tui.terminal.textual_patches import install_left_crop
 from srm_explorer.tui.widgets.chart import ChartView
 from srm_explorer.tui.widgets.help import Words
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from srm_explorer.tui.results.study_model import StudyPage, StudySubject
 
 
-STUDY_TABS = ("Effects", "Planes", "Neuron")
+STUDY_TABS = ("Effects", "Planes", "Neuron", "Survey")
 TABS = ("Polar", "Thresholds", "Dose", "Runs", *STUDY_TABS, "Log")
 ACTS_ON = {
     "turn": ("Polar", "Thresholds", "Runs"),
@@ -151,7 +152,7 @@ class ResultsPane(Widget, can_focus=True):
         self._strip, self._readout = TabStrip(TABS), ReadoutLine()
         self._charts = (ChartTab("polar"), ChartTab("thresholds"), ChartTab("dose"))
         self._runs, self._log, self._lit_runs = RunsTab(id="runs"), LogTab(), RunsTab(compact=True, id="lit-runs")
-        self.study_tabs = tuple(StudyTab(name) for name in STUDY_TABS)
+        self.study_tabs = tuple((SurveyTab if name == "Survey" else StudyTab)(name) for name in STUDY_TABS)
         self._tabs: tuple[ChartTab | RunsTab | StudyTab | LogTab, ...]
         self._tabs = (*self._charts, self._runs, *self.study_tabs, self._log)
         self._current = 0
@@ -287,7 +288,7 @@ class ResultsPane(Widget, can_focus=True):
         name = self.state.session.name if self.state.session is not None else "chart"
         if page is not None:
             figures: tuple[ExportKind, ...] = ("single", "double") if self._has_figure(page) else ()
-            return f"{name}-{page.table.name if page.table is not None else 'histogram'}", (*figures, "csv", "text")
+            return f"{name}-{page.name}", (*figures, "csv", "text")
         if isinstance(tab, StudyTab):
             remedy = "w works out what it shows" if tab.can_ask else "first save a session, or open one"
             raise ExplorerError("this page holds no table yet", remedy=remedy)
@@ -302,7 +303,7 @@ class ResultsPane(Widget, can_focus=True):
     def _has_figure(self, page: StudyPage) -> bool:
         tab = self._in_view
         is_charted = isinstance(tab, StudyTab) and tab.topic is not None and tab.topic.charted
-        return page.histogram is not None or (is_charted and page.table is not None)
+        return page.drawing is not None or (is_charted and page.table is not None)
 
     def figure(self) -> Callable[[], Drawn]:
         """What makes the figure of the chart or study in view; called in a thread.
@@ -311,9 +312,9 @@ class ResultsPane(Widget, can_focus=True):
             ExplorerError: nothing in view has one.
         """
         page, tab, session = self._study_page(), self._in_view, self.state.session
-        histogram = None if page is None else page.histogram
-        if histogram is not None:
-            return lambda: histogram
+        drawing = None if page is None else page.drawing
+        if drawing is not None:
+            return lambda: drawing
         if page is not None and isinstance(tab, StudyTab) and session is not None and self._has_figure(page):
             tables = tab.tables()
 
@@ -471,7 +472,7 @@ class ResultsPane(Widget, can_focus=True):
 
     def _study_page(self) -> StudyPage | None:
         page = self._in_view.page if isinstance(self._in_view, StudyTab) else None
-        return None if page is None or (page.table is None and page.histogram is None) else page
+        return None if page is None or (page.table is None and page.drawing is None) else page
 
     def _has_runs(self) -> bool:
         return self._state is not None and self._state.record() is not None

@@ -29,7 +29,7 @@ CONTAINED = ("prompt", "text")
 """Columns of which a part is enough."""
 LISTED = 6
 """Levels that a remedy names at most."""
-_COMPARE: dict[str, Callable[..., Mask]] = {
+COMPARE: dict[str, Callable[..., Mask]] = {
     ">=": operator.ge,
     "<=": operator.le,
     "!=": lambda numbers, number: ~np.isclose(numbers, number, rtol=1e-9, atol=1e-12),
@@ -38,8 +38,8 @@ _COMPARE: dict[str, Callable[..., Mask]] = {
     "=": lambda numbers, number: np.isclose(numbers, number, rtol=1e-9, atol=1e-12),
 }
 _QUOTED = r'"[^"]*"?'
-_TERM = re.compile(rf'(?P<term>!?(?:{_QUOTED}|[^\s"])+)')
-_COMPARISON = re.compile(rf'(?P<name>{_QUOTED}|[^\s"<>=!]+)(?P<op>>=|<=|!=|>|<|=)(?P<value>.*)', re.DOTALL)
+TERM = re.compile(rf'(?P<term>!?(?:{_QUOTED}|[^\s"])+)')
+COMPARISON = re.compile(rf'(?P<name>{_QUOTED}|[^\s"<>=!]+)(?P<op>>=|<=|!=|>|<|=)(?P<value>.*)', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def parse_filter(text: str, rows: RunRows) -> RunFilter:
     """Understand a filter line; ExplorerError for an unknown column or level, or something that is no number."""
     fixed: Mask = np.ones(len(rows), np.bool_)
     moving: list[Callable[[Numbers, Mask], Mask]] = []
-    for match in _TERM.finditer(text):
+    for match in TERM.finditer(text):
         term = match["term"]
         negated = term.startswith("!") and len(term) > 1
         mask = _term(term[1:] if negated else term, rows)
@@ -80,13 +80,13 @@ def parse_filter(text: str, rows: RunRows) -> RunFilter:
 
 
 def _term(term: str, rows: RunRows) -> Mask | Callable[[Numbers, Mask], Mask]:
-    if comparison := _COMPARISON.fullmatch(term):
-        return _comparison(_unquoted(comparison["name"]), comparison["op"], _unquoted(comparison["value"]), rows)
+    if comparison := COMPARISON.fullmatch(term):
+        return _comparison(unquoted(comparison["name"]), comparison["op"], unquoted(comparison["value"]), rows)
     if term.casefold() == LIT:
         return lambda cosines, lit: lit
     if term.casefold() == "changed":
         return rows.changed.copy()
-    word = _unquoted(term).casefold()
+    word = unquoted(term).casefold()
     return np.array([word in words for words in rows.words], np.bool_)
 
 
@@ -103,7 +103,7 @@ def _comparison(name: str, sign: str, value: str, rows: RunRows) -> Mask | Calla
             same = np.array([labels[condition.index] == _folded(value) for condition in rows.conditions], np.bool_)
             return same if sign == "=" else ~same
     number = _number(value, column, name, sign, rows)
-    compare = _COMPARE[sign]
+    compare = COMPARE[sign]
     if column == COSINE:
         return lambda cosines, lit: compare(cosines, number) & np.isfinite(cosines)
     numbers = rows.numbers[column]
@@ -166,7 +166,7 @@ def _choose(levels: list[str]) -> str:
     return f"choose one of {listed}{', …' if len(levels) > LISTED else ''}" if levels else "remove it"
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
     return text[1:].removesuffix('"') if text.startswith('"') else text
 
 

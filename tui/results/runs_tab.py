@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.results.filtered_tab import FilteredTab
 from srm_explorer.tui.widgets.table import LineTable
 from srm_explorer.tui.widgets.table_render import one_line
 
@@ -25,7 +25,7 @@ HINT = 'door   "two words"   value>3   value=baseline   cos>.5   set=watching   
 EMPTY = "No runs yet: r runs the experiment, o opens a session"
 
 
-class RunsTab(Widget):
+class RunsTab(FilteredTab):
     """Lists runs and which of them the spotlight lights; a compact one has few columns, the strongest runs first."""
 
     DEFAULT_CSS = """
@@ -34,7 +34,6 @@ class RunsTab(Widget):
         height: 1fr;
         LineTable { height: 1fr; }
         #runs-line { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
-        #runs-filter { height: 1; border: none; padding: 0; background: $surface-lighten-1; }
         &.-compact #runs-line { display: none; }
         &.-notice #runs-line { display: block; }
         &.-empty #runs-line { dock: top; }
@@ -42,6 +41,7 @@ class RunsTab(Widget):
     }
     """
 
+    HINT = HINT
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "slash",
@@ -79,18 +79,12 @@ class RunsTab(Widget):
         self._state: ResultsState | None = None
         self._listing: RunListing | None = None
         self._cells: RunCells | None = None
-        self._filter_before = ""
         self._said = EMPTY
-        self._line: Input | None = None
 
     def compose(self) -> ComposeResult:
         yield LineTable(opens=True)
         self._said = self.waits or EMPTY
         yield Static(self._said, id="runs-line", markup=False)
-
-    @property
-    def table(self) -> LineTable:
-        return self.query_one(LineTable)
 
     @property
     def listing(self) -> RunListing:
@@ -181,55 +175,27 @@ class RunsTab(Widget):
         if listed is not None:
             self.table.go(listed)
 
-    async def action_filter(self) -> None:
-        if self._line is not None:
-            return
-        self._filter_before = self.listing.filter_text
-        line = self._line = Input(self._filter_before, id="runs-filter", compact=True, select_on_focus=False)
-        line.placeholder = HINT
-        await self.mount(line, after=self.table)
-        self.screen.set_focus(line)
+    @property
+    def filter_in_force(self) -> str:
+        return self.listing.filter_text
 
-    async def on_key(self, event: events.Key) -> None:
-        """Take letters that were typed ahead of the line into it, rather than let them act as keys.
+    @property
+    def filter_problem(self) -> str:
+        return self.listing.problem
 
-        They are on their way up from the table while the line is opened, so that it is opened here, before they are
-        looked at, and not by the app, which they reach later.
-        """
-        line = self._line
-        if line is None:
-            active = self.screen.active_bindings.get(event.key)
-            if active is not None and active.node is self and active.binding.action == "filter":
-                event.stop()
-                await self.action_filter()
-        elif event.is_printable and event.character is not None:
-            event.stop()
-            line.insert_text_at_cursor(event.character)
+    def take_filter(self, text: str) -> None:
+        self.listing.set_filter(text)
+        self.listing.list_again()
+        self._repaint()
 
-    @on(Input.Changed, "#runs-filter")
-    def try_filter(self, event: Input.Changed) -> None:
-        """List what the line says so far; what cannot be understood yet leaves the rows as they are."""
-        event.stop()
-        self._take_filter(event.value)
-
-    @on(Input.Submitted, "#runs-filter")
-    def keep_filter(self, event: Input.Submitted) -> None:
-        event.stop()
-        if not self.listing.problem:
-            self._close_filter()
-
-    def action_leave_filter(self) -> None:
-        is_typing = self._line is not None
-        if not is_typing:
-            self.listing.only_lit = False
-        self._take_filter(self._filter_before if is_typing else "")
-        self._close_filter()
+    def drop_filter(self) -> None:
+        self.listing.only_lit = False
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave escape to others where nothing is filtered."""
         if action == "leave_filter":
             listing = self._listing
-            return listing is not None and bool(listing.filter_text or listing.only_lit or self._line)
+            return listing is not None and bool(listing.filter_text or listing.only_lit or self.is_typing)
         return True
 
     def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
@@ -239,17 +205,6 @@ class RunsTab(Widget):
     def _take(self, state: ResultsState) -> None:
         self.listing.take(state)
         self._repaint()
-
-    def _take_filter(self, text: str) -> None:
-        self.listing.set_filter(text)
-        self.listing.list_again()
-        self._repaint()
-
-    def _close_filter(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.remove()
-        self.screen.set_focus(self.table)
 
     def _repaint(self) -> None:
         listing, table = self.listing, self.table

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from srm_explorer.engine.analyses import tables_in
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Site
-from srm_explorer.engine.figures import HistogramFigure, TableFigure
+from srm_explorer.engine.figures import HistogramFigure, SurveyMapFigure, TableFigure
 from srm_explorer.engine.session import UNIT_FACTOR
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class StudyPage:
         title: what is on it.
         table: its table; None where words or a picture stand in its place.
         words: what is said instead of a table.
-        histogram: what is drawn instead of a table.
+        drawing: what is drawn instead of a table.
         number: of the page within its topic, from 0.
         pages: of the topic.
     """
@@ -112,9 +112,16 @@ class StudyPage:
     title: str
     table: TableFigure | None = None
     words: str = ""
-    histogram: HistogramFigure | None = None
+    drawing: HistogramFigure | SurveyMapFigure | None = None
     number: int = 0
     pages: int = 1
+
+    @property
+    def name(self) -> str:
+        """In the names of files."""
+        if self.table is not None:
+            return self.table.name
+        return "map" if isinstance(self.drawing, SurveyMapFigure) else "histogram"
 
     def neuron(self, row: int) -> tuple[int, int] | None:
         """Layer and neuron of a row: its columns of these names, else the partner in the plane it proposes."""
@@ -199,7 +206,10 @@ def _pages(findings: Mapping[str, Any]) -> tuple[StudyPage, ...]:
     if histogram is not None:
         figure = HistogramFigure.from_dict(histogram)
         # Behind the facts of a card, before its lists.
-        pages.insert(1, StudyPage(figure.title, histogram=figure))
+        pages.insert(1, StudyPage(figure.title, drawing=figure))
+    if findings.get("map") is not None:
+        shown = SurveyMapFigure.from_dict(findings["map"])
+        pages.insert(2, StudyPage(shown.title, drawing=shown))
     if not pages:
         return (StudyPage("nothing", words="There is nothing to tell of this session"),)
     return tuple(replace(page, number=number, pages=len(pages)) for number, page in enumerate(pages))
@@ -388,6 +398,15 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "Every test that was computed on this session, by family, with q over all that its family holds.",
             lambda _: {},
             at_once=False,
+        ),
+    ),
+    "Survey": (
+        Topic(
+            "survey",
+            "survey",
+            "Every neuron that was surveyed beside all the others: rank, score, p and q; how their effects are spread, "
+            "and where they lie. Enter opens a neuron as a session of its own.",
+            lambda _: {"depth": None, "measure": None, "value": None, "neuron": None, "texts": "reported"},
         ),
     ),
     "Neuron": (

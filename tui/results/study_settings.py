@@ -101,6 +101,28 @@ _FIELDS: dict[str, StudyField] = {
         "chosen", "whether the target was chosen before or after looking", "before", "after", empty="as it says"
     ),
     "candidates": _whole("candidates", "how many it was the best of", 1, empty="as the experiment says"),
+    "depth": _choice(
+        "depth",
+        "what is ranked: scores of the baseline's texts, or texts that were written",
+        "forced",
+        "free",
+        empty="what there is, scores first",
+    ),
+    "measure": _choice(
+        "measure",
+        "what neurons are ranked by; changed is of texts that were written, kl, logp and flips of scores",
+        "kl",
+        "logp",
+        "flips",
+        "changed",
+        "change",
+        empty="kl, or changed",
+    ),
+    "value": StudyField("value", "its label, as +20: ranks by one value alone", empty="all together"),
+    "survey.neuron": StudyField("neuron", "373, or 11.373: the one that was named before", empty="the experiment's"),
+    "survey.texts": _choice(
+        "texts", "those that no neuron was chosen on, or all: ranks of the chosen flatter on these", "reported", "all"
+    ),
     "neighbours": _choice("neighbours", "looked for in its layer, or in the whole model", "layer", "model"),
     "prompts": StudyField(
         "prompt sets", "names or paths, parted by commas; empty: the session's own", "texts", empty="the session's"

@@ -20,7 +20,7 @@ from srm_explorer.tui.widgets.table import LineTable
 from srm_explorer.tui.widgets.table_render import Column
 
 if TYPE_CHECKING:
-    from srm_explorer.engine.figures import HistogramFigure, PlaneChoice, TableFigure
+    from srm_explorer.engine.figures import HistogramFigure, PlaneChoice, SurveyMapFigure, TableFigure
     from srm_explorer.tui.results.study_model import Question, StudyCache, StudyPage, StudySubject, Topic
 
 
@@ -119,8 +119,8 @@ class StudyTab(Widget, can_focus=True):
         self._write(self._waits or NOTHING_SAVED)
 
     def on_resize(self) -> None:
-        if self.page is not None and self.page.histogram is not None:
-            self._draw(self.page.histogram)
+        if self.page is not None and self.page.drawing is not None:
+            self._draw(self.page.drawing)
         elif self.page is not None and self.page.table is not None:
             self._fill(self.page.table)
 
@@ -147,8 +147,9 @@ class StudyTab(Widget, can_focus=True):
             return ("",)
         page, topic = self.page, self.topic.title
         part = f"{page.number + 1}/{page.pages}" if page is not None and page.pages > 1 else ""
-        at = f"{self._topic + 1} of {len(self.topics)}"
-        return f"{at}, {part} · {topic}" if part else f"{at} · {topic}", f"{topic} {part}".strip(), topic
+        at = f"{self._topic + 1} of {len(self.topics)}" if len(self.topics) > 1 else ""
+        where = ", ".join(filter(None, (at, part)))
+        return f"{where} · {topic}" if where else topic, f"{topic} {part}".strip(), topic
 
     def furnish(self, topics: Sequence[Topic], cache: StudyCache) -> None:
         self.topics, self._cache = tuple(topics), cache
@@ -175,6 +176,9 @@ class StudyTab(Widget, can_focus=True):
     def copy_text(self) -> str:
         """The page as text: a line a row, cells separated by tabs, the notes below."""
         page = self.page
+        if page is not None and page.drawing is not None:
+            picture = self.query_one(PictureView).picture
+            return "" if picture is None else f"{picture.text()}\n"
         if page is None or page.table is None:
             return page.words if page is not None else ""
         table = page.table
@@ -184,9 +188,13 @@ class StudyTab(Widget, can_focus=True):
 
     def tables(self) -> tuple[TableFigure, ...]:
         """All tables of the answer that the page in view is of."""
+        return tuple(page.table for page in self.answered() if page.table is not None)
+
+    def answered(self) -> tuple[StudyPage, ...]:
+        """All pages of that answer."""
         question = self._question()
         answer = None if question is None or self._cache is None else self._cache.answer(question)
-        return tuple(page.table for page in answer if page.table is not None) if isinstance(answer, tuple) else ()
+        return answer if isinstance(answer, tuple) else ()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
@@ -270,6 +278,14 @@ class StudyTab(Widget, can_focus=True):
             return None
         return self._cache.question(topic, subject)
 
+    def _without_question(self) -> str:
+        """What is said where nothing can be asked yet."""
+        topic = self.topic
+        if topic is not None and not topic.needs_session:
+            return topic.teaches
+        runs = self._subject is not None and self._subject.session is not None
+        return STILL_RUNNING if runs else self._waits or NOTHING_SAVED
+
     def _ask(self, cache: StudyCache, question: Question) -> None:
         if cache.ask(question):
             self.post_message(self.Wanted(self, question))
@@ -289,15 +305,13 @@ class StudyTab(Widget, can_focus=True):
         topic, question, cache = self.topic, self._question(), self._cache
         if topic is None or question is None or cache is None:
             self.page = None
-            runs = self._subject is not None and self._subject.session is not None
-            nothing = STILL_RUNNING if runs else self._waits or NOTHING_SAVED
-            self._write(nothing if topic is None or topic.needs_session else topic.teaches)
+            self._write(self._without_question())
             return
         if topic.at_once and cache.answer(question) is None:
             self._ask(cache, question)
         page = self.page = cache.page(topic, question, self._page_number)
-        if page.histogram is not None:
-            self._draw(page.histogram)
+        if page.drawing is not None:
+            self._draw(page.drawing)
         elif page.table is None:
             self._write(page.words, page.title)
         else:
@@ -313,14 +327,23 @@ class StudyTab(Widget, can_focus=True):
         elif not name and self.has_focus:
             self.table.focus(scroll_visible=False)
 
-    def _draw(self, figure: HistogramFigure) -> None:
+    def _draw(self, figure: HistogramFigure | SurveyMapFigure) -> None:
         # Not imported with this module: the panes are shown before numpy is loaded.
+        from srm_explorer.engine.figures import HistogramFigure
         from srm_explorer.tui.charts.histogram import paint_histogram
+        from srm_explorer.tui.charts.survey_map import paint_survey_map
 
         self._look("-drawn")
         self.query_one(".-title", Static).update("")
         view = self.query_one(PictureView)
-        self.call_after_refresh(lambda: view.show(paint_histogram(figure, *view.size)))
+
+        def paint() -> None:
+            if isinstance(figure, HistogramFigure):
+                view.show(paint_histogram(figure, *view.size))
+            else:
+                view.show(paint_survey_map(figure, *view.size))
+
+        self.call_after_refresh(paint)
 
     def _write(self, words: str, title: str = "") -> None:
         self._look("-wordy")
@@ -348,12 +371,17 @@ MEASURED = 200
 """Rows that a column's width is taken from."""
 
 
-def columns_of(figure: TableFigure) -> tuple[Column, ...]:
+def columns_of(figure: TableFigure, room: int = 0) -> tuple[Column, ...]:
+    """The columns of a table on the screen.
+
+    Args:
+        room: cells beside each title, for the arrow of the column that rows are sorted by.
+    """
     texts = [at for at, column in enumerate(figure.columns) if column.shown == "text"]
     columns: list[Column] = []
     for at, column in enumerate(figure.columns):
         shown = [figure.shown(row, at) for row in range(min(len(figure.rows), MEASURED))]
-        width = min(WIDEST, max([cell_len(column.title), *map(cell_len, shown)]))
+        width = min(WIDEST, max([cell_len(column.title) + room, *map(cell_len, shown)]))
         last = bool(texts) and at == texts[-1] and width >= WIDEST
         columns.append(
             Column(

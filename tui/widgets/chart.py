@@ -285,6 +285,10 @@ class PictureView(Widget):
 
     _picture: Picture | None = None
 
+    @property
+    def picture(self) -> Picture | None:
+        return self._picture
+
     def show(self, picture: Picture | None) -> None:
         self._picture = picture
         self.refresh()

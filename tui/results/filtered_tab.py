@@ -1,0 +1,98 @@
+"""What tabs with a table share that a line filters: it opens below the table, and lists as it is typed."""
+
+from __future__ import annotations
+
+from textual import events, on
+from textual.widget import Widget
+from textual.widgets import Input
+
+from srm_explorer.tui.widgets.table import LineTable
+
+
+class FilteredTab(Widget):
+    """A tab whose key `filter` opens the line, and whose `escape` leaves it, then drops the filter."""
+
+    DEFAULT_CSS = """
+    FilteredTab .-filter { height: 1; border: none; padding: 0; background: $surface-lighten-1; }
+    """
+    HINT = ""
+    """What the line says while it is empty."""
+
+    _line: Input | None = None
+    _filter_before = ""
+
+    @property
+    def table(self) -> LineTable:
+        return self.query_one(LineTable)
+
+    @property
+    def filter_in_force(self) -> str:
+        """The line that rows are filtered by."""
+        raise NotImplementedError
+
+    @property
+    def filter_problem(self) -> str:
+        """What is wrong with the line that was given last; empty where nothing is."""
+        raise NotImplementedError
+
+    def take_filter(self, text: str) -> None:
+        """List what a line says; what cannot be understood yet leaves the rows as they are."""
+        raise NotImplementedError
+
+    def drop_filter(self) -> None:
+        """Forget what else than a line leaves rows out."""
+        raise NotImplementedError
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether the line is open."""
+        return self._line is not None
+
+    async def action_filter(self) -> None:
+        if self._line is not None:
+            return
+        self._filter_before = self.filter_in_force
+        line = self._line = Input(self._filter_before, classes="-filter", compact=True, select_on_focus=False)
+        line.placeholder = self.HINT
+        await self.mount(line, after=self.table)
+        self.screen.set_focus(line)
+
+    async def on_key(self, event: events.Key) -> None:
+        """Take letters that were typed ahead of the line into it, rather than let them act as keys.
+
+        They are on their way up from the table while the line is opened, so that it is opened here, before they are
+        looked at, and not by the app, which they reach later.
+        """
+        line = self._line
+        if line is None:
+            active = self.screen.active_bindings.get(event.key)
+            if active is not None and active.node is self and active.binding.action == "filter":
+                event.stop()
+                await self.action_filter()
+        elif event.is_printable and event.character is not None:
+            event.stop()
+            line.insert_text_at_cursor(event.character)
+
+    @on(Input.Changed, ".-filter")
+    def try_filter(self, event: Input.Changed) -> None:
+        event.stop()
+        self.take_filter(event.value)
+
+    @on(Input.Submitted, ".-filter")
+    def keep_filter(self, event: Input.Submitted) -> None:
+        event.stop()
+        if not self.filter_problem:
+            self._close_filter()
+
+    def action_leave_filter(self) -> None:
+        is_typing = self.is_typing
+        if not is_typing:
+            self.drop_filter()
+        self.take_filter(self._filter_before if is_typing else "")
+        self._close_filter()
+
+    def _close_filter(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.remove()
+        self.screen.set_focus(self.table)
