@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 from srm_explorer.engine.errors import is_out_of_memory
 from srm_explorer.engine.execution.bench import Bench, Report, Subject, Task
 from srm_explorer.engine.execution.opening import Opened, Opening
-from srm_explorer.engine.model import WarmModel, release_memory, used_bytes
+from srm_explorer.engine.model import WarmModel, release_memory
 from srm_explorer.engine.model.warm import Notify
 from srm_explorer.engine.runs.progress import Meter
 
@@ -127,8 +127,8 @@ class Station:
         return None
 
     def weigh(self) -> int | None:
-        """Bytes in use, as `used_bytes` has them."""
-        return None if self._warm.model is None else used_bytes(self._warm.model.device)
+        """Bytes in use, as `Placement.used_bytes` has them."""
+        return None if self._warm.model is None else self._warm.model.placement.used_bytes()
 
 
 class LocalExecutor:

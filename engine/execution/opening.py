@@ -12,7 +12,7 @@ from srm_explorer.engine.execution.provenance import provenance_of, versions
 from srm_explorer.engine.execution.rows import check_directions, fed_prompts, remarks_on_feeding
 from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
 from srm_explorer.engine.experiment import Experiment, ModelShape, Site, check_against
-from srm_explorer.engine.model import LoadedModel, SelfTest, describe_device, rows_that_fit, threads
+from srm_explorer.engine.model import LoadedModel, SelfTest, rows_that_fit, threads
 from srm_explorer.engine.runs.forecast import forecast_inputs
 from srm_explorer.engine.runs.inputs import Inputs
 from srm_explorer.engine.runs.journal_records import RunStart
@@ -45,7 +45,7 @@ class Opened:
         experiment: with nothing left for the model to decide.
         shape: sizes of the model.
         weights_sha256: hash of its parameters.
-        device: as `describe_device` has it.
+        device: as `Placement.describe` has it.
         threads: of the processor, that it computes with.
         versions: of what a result depends on.
         prompts: as they are fed.
@@ -115,7 +115,7 @@ class Opening:
             experiment=experiment,
             shape=model.shape,
             weights_sha256=model.weights_sha256,
-            device=describe_device(model.device),
+            device=model.placement.describe(),
             threads=threads(),
             versions=versions(),
             prompts=prompts,

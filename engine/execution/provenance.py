@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
-from srm_explorer.engine.model import LoadedModel, SelfTest, describe_device, threads
+from srm_explorer.engine.model import LoadedModel, SelfTest, threads
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.session.codec import Text, Whole
 from srm_explorer.engine.session.session import FROZEN
@@ -69,7 +69,8 @@ def provenance_of(
         },
         "inputs": dict(inputs),
         "base": str(base),
-        "device": describe_device(model.device),
+        "device": model.placement.describe(),
+        **({"blocks": parts} if (parts := model.placement.parts()) else {}),
         "dtype": experiment.model.dtype,
         "tf32": experiment.model.tf32,
         "threads": threads(),

@@ -23,12 +23,10 @@ from srm_explorer.engine.model import (
     LoadedModel,
     RowResult,
     decode,
-    describe_device,
     device_key,
     load_model,
     self_test,
     set_threads,
-    used_bytes,
 )
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.inputs import direction_sha256, read_direction
@@ -205,7 +203,7 @@ def replay(
         raise ExplorerError("the session has no runs", where=session.name, remedy="choose another")
     recorded = recorded_in(session)
     meter = Meter([listener] if listener else [], stop or StopSignal())
-    with device_lock(device_key(session.spec.model.device), meter):
+    with device_lock(device_key(session.spec.model, base), meter):
         return _replayed(session, base, recorded, meter)
 
 
@@ -213,7 +211,7 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
     meter.stage("loading")
     directions = same_directions(session, recorded, base)
     model = _same_model(session, recorded, base)
-    meter.weigh = partial(used_bytes, model.device)
+    meter.weigh = model.placement.used_bytes
     check_against(session.spec, model.shape)
     check_directions(session.spec, directions, model)
     recorded.check_ids(session, model)
@@ -258,7 +256,7 @@ def _results(session: Session, layout: Layout, bench: Bench, meter: Meter) -> It
                 raise
             raise ExplorerError(
                 f"a batch of {len(batch)} rows does not fit into memory, and smaller ones would not be the same run",
-                where=describe_device(maker.model.device),
+                where=maker.model.placement.describe(),
                 remedy="free some memory, or replay where there is more",
             ) from None
         meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
@@ -360,5 +358,5 @@ def _changes(session: Session, model: LoadedModel) -> tuple[str, ...]:
     recorded = session.provenance
     then: object = recorded.get("versions")
     was = {"device": recorded.get("device"), **(cast("dict[str, Any]", then) if isinstance(then, dict) else {})}
-    now = {"device": describe_device(model.device), **versions()}
+    now = {"device": model.placement.describe(), **versions()}
     return tuple(f"{name}: {was.get(name)} -> {value}" for name, value in now.items() if was.get(name) != value)

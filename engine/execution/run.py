@@ -195,7 +195,7 @@ def run_experiment(
         return before
     notes = before.notes
     try:
-        with device_lock(device_key(experiment.model.device), meter, holder) as waited:
+        with device_lock(device_key(experiment.model, base), meter, holder) as waited:
             if waited:
                 before = look()
                 if isinstance(before, Outcome):

@@ -50,7 +50,9 @@ class ModelSpec(SpecPart):
 
     name: Text = Field(description="a Hugging Face name, a folder, or demo")
     device: Text = Field(
-        default="auto", examples=["auto", "cpu", "cuda", "mps"], description="auto, cpu, cuda, cuda:1, mps"
+        default="auto",
+        examples=["auto", "cpu", "cuda", "cuda:0-1", "mps", "cpu+disk"],
+        description="auto, cpu, cuda, cuda:1, mps; cuda:0-3 for a model that is too big for one GPU; cpu+disk, slow",
     )
     dtype: Literal["float32", "float64", "float16", "bfloat16"] = Field(
         default="float32", description="precision of weights and activations"
@@ -65,10 +67,14 @@ class ModelSpec(SpecPart):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.device):
-            raise SpecValueError(
-                f"{shown(self.device)} is not a device", "choose auto, cpu, cuda, cuda:1 or mps", "device"
-            )
+        named = re.fullmatch(r"auto|cpu|cpu\+disk|mps|cuda(:([0-9]{1,3})(-([0-9]{1,3}))?)?", self.device)
+        if named is None:
+            remedy = "choose auto, cpu, cuda, cuda:1, mps, cuda:0-3 or cpu+disk"
+            raise SpecValueError(f"{shown(self.device)} is not a device", remedy, "device")
+        first, last = named.group(2), named.group(4)
+        if last is not None and int(last) <= int(first):
+            remedy = f"write the lower number first, or cuda:{first} for one"
+            raise SpecValueError(f"{self.device} are not several GPUs", remedy, "device")
         return self
 
 

@@ -9,6 +9,7 @@ import os
 import platform
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,43 @@ class LockedError(ExplorerError):
         holder = f"process {pid}" if pid else "another process"
         holder += f" on {host}" if host else ""
         super().__init__(f"in use by {holder}", where=str(path), remedy=remedy)
+
+
+class JoinedLock:
+    """Several locks that are taken and given back as one, in the order of their files.
+
+    Who gets one of them and not another gives it back before waiting, so that nobody waits in a circle.
+
+    Args:
+        locks: of different files.
+    """
+
+    def __init__(self, locks: Sequence[FileLock]) -> None:
+        self._locks = sorted(locks, key=lambda lock: lock.path)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of the locks, in order."""
+        return [lock.path for lock in self._locks]
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds all of them now."""
+        return all(lock.held for lock in self._locks)
+
+    def acquire(self) -> None:
+        """Take all of them, or none; errors as `FileLock`."""
+        try:
+            for lock in self._locks:
+                lock.acquire()
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Give them back."""
+        for lock in reversed(self._locks):
+            lock.release()
 
 
 class FileLock:
@@ -61,6 +99,11 @@ class FileLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+    @property
+    def paths(self) -> list[Path]:
+        """Its file, listed as a `JoinedLock` lists its own."""
+        return [self.path]
 
     @property
     def held(self) -> bool:

@@ -34,6 +34,7 @@ from .intervene import Capture as Capture
 from .intervene import Edit as Edit
 from .load import LoadedModel as LoadedModel
 from .load import load_model as load_model
+from .placement import device_key as device_key
 from .sampling import NoiseKey as NoiseKey
 from .sampling import Sampling as Sampling
 from .selftest import SelfTest as SelfTest
@@ -44,7 +45,6 @@ from .tokenizer import Tokenizer as Tokenizer
 from .tokenizer import load_tokenizer as load_tokenizer
 from .warm import ModelKey as ModelKey
 from .warm import WarmModel as WarmModel
-from .warm import device_key as device_key
 from .warm import model_key as model_key
 from .weights import WeightCard as WeightCard
 from .weights import Weights as Weights

@@ -49,8 +49,12 @@ class LayerCache(DynamicCache):
         """Whether no layer holds anything."""
         return not any(_holds(layer) for layer in self.layers)
 
-    def put(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Set one layer that is still empty."""
+    def put(self, layer: int, keys: Tensor, values: Tensor, rows: Int[Tensor, " row"] | None = None) -> None:
+        """Set one layer that is still empty, with some of the rows where they are named, in their order."""
+        if rows is not None:
+            # A layer may lie on another device than those that say which rows.
+            rows = rows.to(keys.device)
+            keys, values = keys[rows], values[rows]
         held: Any = self
         held.update(keys, values, layer)
 
@@ -78,7 +82,7 @@ def _holds(layer: Any) -> bool:
     return any(tensor is not None for tensor in kept)
 
 
-def _keeps_keys_alone(config: Any) -> bool:
+def keeps_keys_alone(config: Any) -> bool:
     """Whether every layer of a model keeps keys and values, all or the latest of them, and nothing else."""
     kinds = {type(layer) for layer in DynamicCache(config=config).layers}
     return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
@@ -105,7 +109,7 @@ class Blocks:
         self._blocks = blocks
         self._returned: int | None = None  # values that a block returns, 0 where it returns a tensor alone
         self._config: Any = model.config
-        self.keeps_keys_alone = _keeps_keys_alone(self._config)
+        self.keeps_keys_alone = keeps_keys_alone(self._config)
         self._cache_name = _cache_name(model)
         self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
         has_window = bool(getattr(self._config, "sliding_window", None))
@@ -158,10 +162,10 @@ class Blocks:
         with self._listening(split) as entering:
             logits = self._logits(feed, cache)
         _check_filled(cache)
-        return logits, entering[0]
+        return logits, entering[0].to(logits.device)
 
     def head(self, feed: dict[str, Tensor], cache: LayerCache, split: int) -> Float[Tensor, "row col d"]:
-        """Run the blocks below `split` and return the residual stream that enters it."""
+        """Run the blocks below `split` and return the residual stream that enters it, where the feed is."""
 
         def leave(*args: Any, **kwargs: Any) -> Any:
             raise _Reached(_hidden(args, kwargs))
@@ -170,7 +174,7 @@ class Blocks:
             try:
                 self._logits(feed, cache)
             except _Reached as reached:
-                return reached.residual
+                return reached.residual.to(feed["input_ids"].device)
         raise RuntimeError(f"block {split} was never reached")
 
     def tail(
@@ -187,7 +191,7 @@ class Blocks:
         """Run every block from an empty cache; return the logits of the last columns, and what enters block `split`."""
         with self._listening(split) as entering:
             logits = self._all_logits(feed, self.new_cache(), keep)
-        return logits, entering[0]
+        return logits, entering[0].to(logits.device)
 
     def columns_from(
         self, feed: dict[str, Tensor], keep: int, split: int, residual: Float[Tensor, "row col d"]

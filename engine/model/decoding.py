@@ -15,7 +15,7 @@ from torch import Tensor
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import feed_of
-from srm_explorer.engine.model.device import bool_list, free_bytes, int_list, tensor_of
+from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
 from srm_explorer.engine.model.intervene import (
     Accumulator,
     Capture,
@@ -95,7 +95,7 @@ class RowStream:
                 self._head.put(layer, keys, values)
             elif self._start:
                 keys, values = keys[:, :, : self._start], values[:, :, : self._start]
-                self._tail.put(layer, keys[self._history], values[self._history])
+                self._tail.put(layer, keys, values, self._history)
         self._head_seen = shared.seen
         if self._start == self._padded.width:
             return logits[self._history]
@@ -144,7 +144,11 @@ class RowStream:
         for layer in range(len(self._model.blocks)):
             below = layer < self._split
             keys, values = (self._head if below else self._tail).take(layer)
-            yield (keys[self._history], values[self._history]) if below else (keys, values)
+            if below:
+                # A layer may lie on another device than those that say which rows.
+                rows = self._history.to(keys.device)
+                keys, values = keys[rows], values[rows]
+            yield keys, values
 
     def _tune(self, positions: Int[Tensor, "row col"], alive: Bool[Tensor, " row"]) -> None:
         feed = self._instruments.feed
@@ -447,7 +451,10 @@ def sizes_of(model: LoadedModel) -> Sizes:
 
 def weight_bytes(model: LoadedModel) -> int:
     """Bytes of the weights, shared ones once."""
-    weights: dict[int, torch.Tensor] = {param.data_ptr(): param for param in model.bridge.original_model.parameters()}
+    # What lies on the disk has no address; no two of its weights are one.
+    weights: dict[int, torch.Tensor] = {
+        id(param) if param.is_meta else param.data_ptr(): param for param in model.bridge.original_model.parameters()
+    }
     return sum(param.numel() * param.element_size() for param in weights.values())
 
 
@@ -506,4 +513,5 @@ def measured_rate(model: LoadedModel) -> float:
 def rows_that_fit(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
     """Choose the most rows of a batch, at least 1; what was kept of earlier batches is let go of."""
     model.kept_step = None
-    return rows_within(free_bytes(model.device), model.device.type, row_bytes(model, positions, captures))
+    free = model.placement.free_bytes(with_blocks=True)
+    return rows_within(free, model.device.type, row_bytes(model, positions, captures))

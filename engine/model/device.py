@@ -19,7 +19,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.f
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that exists.
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that exists; of several, `cuda:0-3`, the first.
 
     Raises:
         ExplorerError: the device is not there.
@@ -29,14 +29,16 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     if name.startswith("cuda"):
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        index = int(name.partition(":")[2] or 0)
-        if index >= count:
+        first, _, last = name.partition(":")[2].partition("-")
+        index = int(first or 0)
+        if int(last or index) >= count:
+            lacking = f"cuda:{last}" if last else name
             remedy = f"choose cuda:0 to cuda:{count - 1}" if count else "set model.device to cpu or auto"
-            raise ExplorerError(f"there is no device {name} here", where="model.device", remedy=remedy)
+            raise ExplorerError(f"there is no device {lacking} here", where="model.device", remedy=remedy)
         return torch.device("cuda", index)
     if name == "mps" and not has_mps:
         raise ExplorerError("there is no device mps here", where="model.device", remedy="set it to cpu or auto")
-    return torch.device(name)
+    return torch.device(name.removesuffix("+disk"))
 
 
 def set_tf32(allowed: bool) -> None:

@@ -16,7 +16,7 @@ from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.decoding import Padded, sizes_of
-from srm_explorer.engine.model.device import array_of, free_bytes, release_memory
+from srm_explorer.engine.model.device import array_of, release_memory
 from srm_explorer.engine.model.intervene import Accumulator, Capture, Edit, Feed, HookState, instrumented, slots_by_site
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.runs.plan import captured_bytes, rows_within
@@ -346,7 +346,7 @@ def _rows_that_fit(model: LoadedModel, texts: Sequence[GivenText], captures: Seq
     cache = 2 * sizes.n_layers * sizes.kv_width * positions * item
     kept = sum(captured_bytes(model.shape.width(Site.parse(c.site)), c.reduce, positions) for c in captures)
     needed = logits + attention + activations + cache + 2 * kept
-    return rows_within(free_bytes(model.device), model.device.type, needed)
+    return rows_within(model.placement.free_bytes(), model.device.type, needed)
 
 
 def _edits(texts: Sequence[GivenText]) -> list[Edit]:

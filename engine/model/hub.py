@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -90,6 +91,23 @@ class ModelFiles:
         """How its weights are quantised, where they are read all the same; else empty."""
         packed: Any = (_read_config(self.folder) if self.folder else {}).get("quantization_config")
         return str(cast("Mapping[str, Any]", packed).get("quant_method")) if isinstance(packed, Mapping) else ""
+
+    def weight_count(self) -> int | None:
+        """Count the numbers that its weights are, unpacked, as its files say; None where they do not all say it."""
+        if self.folder is None:
+            return None
+        count = 0
+        try:
+            for shard in _shards(self.folder, _names_in(self.folder)):
+                with open_regular(self.folder / shard) as file:
+                    header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+                for name, entry in header.items():
+                    if name != "__metadata__":
+                        # Two numbers of four bits lie in a byte.
+                        count += math.prod(entry["shape"]) * (2 if self.packing and entry["dtype"] == "U8" else 1)
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, MemoryError, OverflowError):
+            return None
+        return count
 
 
 def find_model(name: str, revision: str | None = None, base: Path | None = None) -> ModelFiles:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import hashlib
 import io
+import logging
 import os
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -19,16 +20,25 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.quantization_config import Mxfp4Config
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, is_out_of_memory
 from srm_explorer.engine.experiment import SITE_KINDS, ModelShape, ModelSpec, Site
 from srm_explorer.engine.model.blocks import Blocks
-from srm_explorer.engine.model.device import DTYPES, resolve_device, set_tf32
-from srm_explorer.engine.model.experts import Experts, Hook, experts_of, listening, unreached_experts
+from srm_explorer.engine.model.device import DTYPES, free_bytes, resolve_device, set_tf32
+from srm_explorer.engine.model.experts import Experts, Hook, Routed, experts_of, listening, unreached_experts
 from srm_explorer.engine.model.hub import ModelFiles, fetch_model
+from srm_explorer.engine.model.placement import (
+    DeviceMap,
+    Placement,
+    at_hand,
+    bring_home,
+    device_map,
+    every_weight,
+    placement_of,
+)
 from srm_explorer.engine.model.tokenizer import Tokenizer
 
 
@@ -62,7 +72,7 @@ class LoadedModel:
         blocks: passes over parts of the model.
         tokenizer: the model's own.
         shape: sizes that an experiment is checked against.
-        device: where it runs.
+        placement: where it runs.
         dtype: precision of weights and activations.
         weights_sha256: hash of every parameter, by name.
         source: folder or Hugging Face name it was loaded from.
@@ -80,7 +90,7 @@ class LoadedModel:
     blocks: Blocks
     tokenizer: Tokenizer
     shape: ModelShape
-    device: torch.device
+    placement: Placement
     dtype: torch.dtype
     weights_sha256: str
     source: str
@@ -91,6 +101,11 @@ class LoadedModel:
     pads: bool = True
     static_steps: bool = False
     kept_step: object | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where tokens go in, logits come out and hooks are called, wherever the blocks lie."""
+        return self.placement.home
 
     @property
     def n_vocab(self) -> int:
@@ -127,8 +142,12 @@ class LoadedModel:
         """Call hooks at sites while the block runs, those of experts included.
 
         A hook takes what the site holds, and as `hook` the bridge's hook point, or at an expert's site which positions
-        are sent to it (`Routed`); what it returns, if anything, stands there instead.
+        are sent to it (`Routed`); what it returns, if anything, stands there instead. Of a model on several devices,
+        what a site holds is brought to the first before the hook is called, and what the hook returns to where the site
+        is.
         """
+        if self.placement.is_split:
+            hooks = [(name, _at_home(self.device, hook)) for name, hook in hooks]
         own: list[tuple[Experts, int | None, Hook]] = []
         plain: list[tuple[str, Hook]] = []
         for name, hook in hooks:
@@ -141,6 +160,17 @@ class LoadedModel:
             yield
 
 
+def _at_home(home: torch.device, called: Hook) -> Hook:
+    """Let a hook see, on one device, what a site holds on any."""
+
+    def bring(activation: torch.Tensor, hook: object) -> torch.Tensor | None:
+        routed = Routed(hook.mask.to(home)) if isinstance(hook, Routed) else hook
+        returned = called(activation.to(home), hook=routed)
+        return None if returned is None else returned.to(activation.device)
+
+    return bring
+
+
 def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     """Load the model an experiment names, without running any code that comes with it.
 
@@ -149,23 +179,24 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         base: folder that a relative path starts from; the working folder comes next.
 
     Raises:
-        ExplorerError: not found, not supported, weights that would have to be unpickled, or no such device.
+        ExplorerError: not found, not supported, too large, weights that would have to be unpickled, or no such device.
     """
-    device = resolve_device(spec.device)
     dtype = DTYPES[spec.dtype]
+    # Before anything is fetched: a device that is not there is said at once.
+    device = resolve_device(spec.device)
     if device.type == "mps" and dtype == torch.float64:
         raise ExplorerError("mps has no float64", where="model.dtype", remedy="use float32, or device cpu")
     set_tf32(spec.tf32)
     with _quiet():
         files = fetch_model(spec.name, spec.revision, base)
         folder, source = str(files.folder), files.source
-        model = _load_weights(files, spec.name, dtype)
+        model, placement = _load_weights(files, spec.name, dtype, placement_of(spec, files))
         tokenizer = Tokenizer.load(folder, None, stop_ids=_stop_ids(model))
         digest = _weights_sha256(model)
-        model = _place(model, device, spec.name)
+        model = _place(model, placement, spec.name)
         try:
             bridge: Any = TransformerBridge.boot_transformers(
-                source, hf_model=model, tokenizer=copy.deepcopy(tokenizer.raw), device=device, dtype=dtype
+                source, hf_model=model, tokenizer=copy.deepcopy(tokenizer.raw), device=placement.home, dtype=dtype
             )
         except _REFUSALS as error:
             is_known = "supported architecture" not in first_line(error)
@@ -187,7 +218,8 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     counts = Counter(width for width in widths if width)
     d_mlp = counts.most_common(1)[0][0] if counts else int(config.d_mlp)
     heads = tuple(_head_width(bridge, layer) for layer in range(config.n_layers))
-    experts = _experts(bridge)
+    # The router of layers on the disk, and what the experts are sent, are read where nothing is at hand.
+    experts = {} if placement.on_disk else _experts(bridge)
     shape = ModelShape(
         name=spec.name,
         n_layers=config.n_layers,
@@ -201,6 +233,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         experts=tuple(_size(experts.get(layer)) for layer in range(config.n_layers)) if experts else (),
         unreached_experts="" if experts else unreached_experts(bridge.blocks),
     )
+    bring_home(bridge.blocks, placement)
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
     return LoadedModel(
@@ -209,13 +242,13 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         blocks=blocks,
         tokenizer=tokenizer,
         shape=shape,
-        device=device,
+        placement=placement,
         dtype=dtype,
         weights_sha256=digest,
         source=source,
         revision=files.commit,
         is_demo=is_demo,
-        shares_blocks=blocks.keeps_keys_alone,
+        shares_blocks=blocks.keeps_keys_alone and not placement.on_disk,
         experts=experts,
     )
 
@@ -250,7 +283,8 @@ def _neurons(bridge: Any, layer: int) -> int:
     if hook is None or not any(getattr(one, "hook_in", None) is hook for one in last):
         return 0
     try:
-        weight: torch.Tensor = mlp.W_out
+        with at_hand(mlp):
+            weight: torch.Tensor = mlp.W_out
     except (AttributeError, RuntimeError, ValueError):
         return 0
     return int(weight.shape[0]) if weight.ndim == 2 and weight.shape[1] == bridge.cfg.d_model else 0
@@ -272,11 +306,18 @@ def _head_width(bridge: Any, layer: int) -> int:
     return int(weight.numel() // (d_model * n_heads))
 
 
-def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype) -> Any:
+def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype, placement: Placement) -> tuple[Any, Placement]:
+    """Read the weights: to the processor where the model is to be whole on one device, else each to where it lies."""
     auto: Any = AutoModelForCausalLM
     folder = str(files.folder)
+    laid_out: DeviceMap | None = None
     plain: dict[str, Any] = {"quantization_config": Mxfp4Config(dequantize=True)} if files.packing == "mxfp4" else {}
     try:
+        if not placement.is_whole:
+            of_files: Any = AutoConfig
+            config: Any = of_files.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            room = [free_bytes(device) for device in placement.devices]
+            laid_out = device_map(config, placement, dtype, room, name)
         model, report = auto.from_pretrained(
             folder,
             dtype=dtype,
@@ -286,6 +327,7 @@ def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype) -> Any:
             local_files_only=True,
             output_loading_info=True,
             **plain,
+            **(laid_out.options() if laid_out else {}),
         )
     except SafetensorError as error:
         raise ExplorerError(
@@ -294,8 +336,10 @@ def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype) -> Any:
     except OSError as error:
         raise ExplorerError(first_line(error), where=folder, remedy="it is incomplete; save the model again") from error
     except MemoryError:
-        raise ExplorerError("not enough memory to load it", where=name, remedy="choose a smaller model") from None
+        raise _too_large(placement, name) from None
     except _REFUSALS as error:
+        if is_out_of_memory(error):
+            raise _too_large(placement, name) from error
         is_other = "Unrecognized configuration class" in first_line(error)
         raise ExplorerError(
             f"{files.architecture} is no causal language model that transformers knows"
@@ -308,7 +352,10 @@ def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype) -> Any:
     if dtype == torch.float64:
         # The grouped product that experts are otherwise computed by has no float64.
         model.config._experts_implementation = "eager"
-    return model
+    if laid_out is None:
+        return model, placement
+    laid_out.keep_for(model)
+    return model, laid_out.placement
 
 
 def _check_complete(model: Any, missing: Iterable[str], name: str) -> None:
@@ -330,15 +377,23 @@ def _check_complete(model: Any, missing: Iterable[str], name: str) -> None:
         )
 
 
-def _place(model: Any, device: torch.device, name: str) -> Any:
+def _place(model: Any, placement: Placement, name: str) -> Any:
     try:
-        return model.to(device).eval()
+        # What is laid out lies where it is to be, and knows the way of its activations.
+        return (model.to(placement.home) if placement.is_whole else model).eval()
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise ExplorerError(
-            f"not enough memory on {device} to load it", where=name, remedy="choose a smaller model, or device cpu"
-        ) from error
+        raise _too_large(placement, name) from error
+
+
+def _too_large(placement: Placement, name: str) -> ExplorerError:
+    spread = "more GPUs, cuda:0-3" if placement.home.type == "cuda" else "cpu+disk, which is slow"
+    return ExplorerError(
+        f"not enough memory on {placement.name} to load it",
+        where=name,
+        remedy=f"choose a smaller model or dtype, or device {spread}",
+    )
 
 
 def _stop_ids(model: Any) -> frozenset[int]:
@@ -351,10 +406,9 @@ def _stop_ids(model: Any) -> frozenset[int]:
 
 def _weights_sha256(model: Any) -> str:
     digest = hashlib.sha256()
-    state: dict[str, torch.Tensor] = model.state_dict()
-    for name in sorted(state):
-        digest.update(f"{name} {tuple(state[name].shape)} {state[name].dtype}\n".encode())
-        flat = state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    for name, tensor in every_weight(model):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        flat = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(flat.numpy().data)
     return digest.hexdigest()
 
@@ -365,5 +419,6 @@ def _quiet() -> Generator[None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):
         yield

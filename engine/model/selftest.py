@@ -217,7 +217,7 @@ class _Parts:
 
 def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
     began = time.monotonic()
-    shares = model.blocks.keeps_keys_alone
+    shares = model.blocks.keeps_keys_alone and not model.placement.on_disk
     # The widths, each row alone by tokens and in one pass, all rows by tokens, and those again sharing blocks.
     parts.total = 1 + len(_ALONE) * (_TOKENS + 1) + _TOKENS * (1 + shares)
     parts.tell(0, parts.total)

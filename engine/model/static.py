@@ -63,12 +63,14 @@ def decode(
 def suits(model: LoadedModel, rows: Sequence[Row], generation: Generation) -> bool:
     """Whether a batch can be decoded in static tensors.
 
-    It takes a model whose attention does as a mask says, and that keeps keys and values alone; where each expert's
-    tokens are gathered, shapes depend on numbers. Marks are taken by step, so a row that has any is forced.
+    It takes a model whose attention does as a mask says, that keeps keys and values alone and is whole on one device;
+    where each expert's tokens are gathered, shapes depend on numbers. Marks are taken by step, so a row that has any is
+    forced.
     """
     marked = all(row.forced is not None for row in rows if row.marks)
     routed = bool(model.experts or model.shape.unreached_experts)
-    return model.blocks.takes_masks and not routed and generation.tokens > 0 and marked and model.pads
+    fits = model.blocks.takes_masks and model.placement.is_whole and not routed
+    return fits and generation.tokens > 0 and marked and model.pads
 
 
 def decode_static(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
+from typing import Literal
 
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.io.lock import FileLock
-from srm_explorer.engine.model.device import release_memory, resolve_device
+from srm_explorer.engine.io.lock import FileLock, JoinedLock
+from srm_explorer.engine.model.device import release_memory
 from srm_explorer.engine.model.hub import find_model
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import SelfTest, self_test
@@ -24,12 +22,12 @@ class WarmModel:
 
     Attributes:
         model: the model; None where none is loaded.
-        model_lock: tells other processes that a model is on its device; released as the model is unloaded.
+        model_lock: tells other processes that a model is on its devices; released as the model is unloaded.
     """
 
     def __init__(self) -> None:
         self.model: LoadedModel | None = None
-        self.model_lock: FileLock | None = None
+        self.model_lock: FileLock | JoinedLock | None = None
         self._test: SelfTest | None = None
         self._key: ModelKey | None = None
 
@@ -77,20 +75,6 @@ class WarmModel:
         self.model = self._test = self._key = None
         if was_loaded:
             release_memory()
-
-
-def device_key(name: str) -> str:
-    """Name a device for a lock, the same for every process however it numbers its devices.
-
-    Raises:
-        ExplorerError: the device is not there.
-    """
-    device = resolve_device(name)
-    if device.type != "cuda":
-        return device.type
-    library: Any = torch.cuda
-    properties: Any = library.get_device_properties(device)
-    return f"cuda-{getattr(properties, 'uuid', device.index)}"
 
 
 def model_key(spec: ModelSpec, base: Path) -> ModelKey:

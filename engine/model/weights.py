@@ -18,6 +18,7 @@ from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.device import array_of, tensor_of
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.placement import at_hand
 
 Weights = NDArray[np.float32]
 
@@ -55,15 +56,22 @@ def w_gate_columns(model: LoadedModel, layer: int) -> Weights | None:
         [d_mlp, d_model] float32.
     """
     mlp = _mlp(model, layer)
-    if getattr(mlp, "W_gate", None) is None:
+    with at_hand(mlp):
+        has_gate = getattr(mlp, "W_gate", None) is not None
+    if not has_gate:
         return None
     return np.ascontiguousarray(_matrix(model, layer, "W_gate").T)
 
 
 def b_out(model: LoadedModel, layer: int) -> Weights:
     """Return what a layer's MLP writes whatever its neurons do, [d_model] float32; zeros where it has no such bias."""
-    bias: Tensor | None = getattr(_mlp(model, layer), "b_out", None)
-    return np.zeros(model.shape.d_model, dtype=np.float32) if bias is None else _float32(bias)
+    mlp = _mlp(model, layer)
+    with at_hand(mlp):
+        bias: Tensor | None = getattr(mlp, "b_out", None)
+        if bias is not None and bias.is_meta:
+            # The name stands for the weight that was there as the bridge was made, before any came from the disk.
+            bias = mlp.out.bias
+        return np.zeros(model.shape.d_model, dtype=np.float32) if bias is None else _float32(bias)
 
 
 def final_norm_weight(model: LoadedModel) -> Weights:
@@ -149,15 +157,18 @@ def _logit_factor(model: LoadedModel) -> float:
 
 def _matrix(model: LoadedModel, layer: int, name: str) -> Weights:
     try:
-        weight: Tensor | None = getattr(_mlp(model, layer), name, None)
+        mlp = _mlp(model, layer)
+        with at_hand(mlp):
+            weight: Tensor | None = getattr(mlp, name, None)
+            rows = None if weight is None else _float32(weight)
     except (AttributeError, ValueError, RuntimeError) as error:
         # The bridge says in any of these ways that a block has no such weight; a full memory says something else.
         if is_out_of_memory(error):
             raise
         raise _without(model, layer, name) from error
-    if weight is None:
+    if rows is None:
         raise _without(model, layer, name)
-    return _float32(weight)
+    return rows
 
 
 def _mlp(model: LoadedModel, layer: int) -> Any:

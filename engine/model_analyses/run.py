@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from srm_explorer.engine.analyses.registry import Arguments, Findings, marked
 from srm_explorer.engine.errors import ExplorerError, did_you_mean, is_out_of_memory
 from srm_explorer.engine.execution.provenance import check_same_model, model_of
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.model import LoadedModel, WarmModel, device_key, used_bytes
+from srm_explorer.engine.model import LoadedModel, WarmModel, device_key
 from srm_explorer.engine.model_analyses.neurons import (
     absolute_sets,
     directions_study,
@@ -107,11 +106,11 @@ def run_model_study(
         model, base = model_of(opened)
     holder = warm or WarmModel()
     try:
-        with device_lock(device_key(model.device), meter, holder):
+        with device_lock(device_key(model, base), meter, holder):
             loaded = holder.load(model, base, meter.stage)
             if opened is not None:
                 check_same_model(opened, loaded)
-            meter.weigh = partial(used_bytes, loaded.device)
+            meter.weigh = loaded.placement.used_bytes
             findings = cast("Findings", _plain(study.function(opened, arguments, loaded, meter)))
             return findings if opened is None else marked(findings, opened)
     except (RuntimeError, MemoryError) as error:

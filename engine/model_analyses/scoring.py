@@ -24,7 +24,6 @@ from srm_explorer.engine.model import (
     Forced,
     GivenText,
     LoadedModel,
-    describe_device,
     score_texts,
     top_tokens,
 )
@@ -155,7 +154,7 @@ def origin_of(session: Session, model: LoadedModel) -> dict[str, str]:
         "model": model.name,
         "weights_sha256": model.weights_sha256,
         "tokenizer_sha256": model.tokenizer.sha256(),
-        "device": describe_device(model.device),
+        "device": model.placement.describe(),
         "dtype": session.spec.model.dtype,
         **versions(),
     }

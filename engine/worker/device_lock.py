@@ -1,18 +1,18 @@
 """One run at a time on a device, and one model, whichever process they are in.
 
-Two locks a device: the compute lock, held by who computes on it, and the model lock, held by who has a model there. A
-worker keeps the model lock of its warm model between runs, and gives it up as soon as another process has the compute
-lock.
+Two locks a device, and those of several devices as one where a model is spread over them: the compute lock, held by
+who computes on it, and the model lock, held by who has a model there. A worker keeps the model lock of its warm model
+between runs, and gives it up as soon as another process has the compute lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from srm_explorer.engine.io.lock import FileLock, LockedError
+from srm_explorer.engine.io.lock import FileLock, JoinedLock, LockedError
 from srm_explorer.engine.runs.progress import Meter, Stopped
 from srm_explorer.engine.worker.endpoint import make_folder, runtime_folder
 
@@ -20,7 +20,7 @@ from srm_explorer.engine.worker.endpoint import make_folder, runtime_folder
 class ModelHolder(Protocol):
     """Who may keep a model on a device, and with it the model lock, while it computes nothing."""
 
-    model_lock: FileLock | None
+    model_lock: FileLock | JoinedLock | None
 
     def unload(self) -> None:
         """Drop the model, and release the model lock."""
@@ -32,7 +32,7 @@ def device_lock(device: str, meter: Meter, holder: ModelHolder | None = None) ->
     """Hold a device while the block runs, after waiting for it where another process of this user has it.
 
     Args:
-        device: its key, a word of letters, digits and dashes.
+        device: its key, a word of letters, digits and dashes; those of several joined by "+".
         meter: told that the run waits; asked whether it should still.
         holder: keeps its model, and the model lock, after the block; while it waits it gives both up. With none, both
             locks are released after the block.
@@ -45,11 +45,11 @@ def device_lock(device: str, meter: Meter, holder: ModelHolder | None = None) ->
         Stopped: it was asked to stop while it waited.
     """
     make_folder(runtime_folder())
-    compute_lock, model_lock = FileLock(_compute_path(device), timeout=0.1), FileLock(_model_path(device), timeout=0.1)
+    compute_lock, model_lock = _lock(device, _compute_path), _lock(device, _model_path)
     kept = holder.model_lock if holder else None
     try:
         waited = _acquire(compute_lock, meter, holder)
-        if kept is not None and kept.held and kept.path == model_lock.path:
+        if kept is not None and kept.held and kept.paths == model_lock.paths:
             model_lock = kept
         else:
             if holder is not None:
@@ -65,15 +65,22 @@ def device_lock(device: str, meter: Meter, holder: ModelHolder | None = None) ->
 
 
 def yield_device(holder: ModelHolder) -> bool:
-    """Have a holder that computes nothing unload where another process has the compute lock; tell whether it did."""
+    """Have a holder that computes nothing unload where another process has a compute lock; tell whether it did."""
     model_lock = holder.model_lock
-    if model_lock is None or not model_lock.held or not FileLock(model_lock.path.with_suffix(".lock")).is_taken():
+    if model_lock is None or not model_lock.held:
+        return False
+    if not any(FileLock(path.with_suffix(".lock")).is_taken() for path in model_lock.paths):
         return False
     holder.unload()
     return True
 
 
-def _acquire(lock: FileLock, meter: Meter, waiting: ModelHolder | None) -> bool:
+def _lock(device: str, path_of: Callable[[str], Path]) -> FileLock | JoinedLock:
+    locks = [FileLock(path_of(name), timeout=0.1) for name in device.split("+")]
+    return locks[0] if len(locks) == 1 else JoinedLock(locks)
+
+
+def _acquire(lock: FileLock | JoinedLock, meter: Meter, waiting: ModelHolder | None) -> bool:
     waited = False
     while not lock.held:
         try:

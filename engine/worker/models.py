@@ -20,11 +20,9 @@ from srm_explorer.engine.model import (
     WarmModel,
     device_key,
     fetch_model,
-    free_bytes,
     measured_rate,
     model_key,
     sizes_of,
-    used_bytes,
     weight_bytes,
 )
 from srm_explorer.engine.model_analyses.run import model_study, run_model_study
@@ -132,7 +130,7 @@ class Answers:
     def loaded(self) -> tuple[str, str] | None:
         """Name the model at hand and its device."""
         model = self._warm.model
-        return (model.name, str(model.device)) if model else None
+        return (model.name, model.placement.name) if model else None
 
     def _study(self, message: Study, stop: StopSignal) -> Findings:
         meter = Meter([self._queue.task_progress], stop)
@@ -168,9 +166,9 @@ def describe_here(spec: ModelSpec, base: Path, meter: Meter, warm: WarmModel) ->
         ExplorerError: it cannot be loaded.
         Stopped: it was asked to stop while it waited for the device.
     """
-    with device_lock(device_key(spec.device), meter, warm):
+    with device_lock(device_key(spec, base), meter, warm):
         model = warm.load(spec, base, meter.stage)
-        description = _description(model).model_copy(update={"base_bytes": used_bytes(model.device) or 0})
+        description = _description(model).model_copy(update={"base_bytes": model.placement.used_bytes() or 0})
         rate = 0.0 if known_pace(spec, base).rate else measured_rate(model)
         keep_pace(spec, base, rate=rate, sizes=description.model_dump(mode="json"))
         return description
@@ -190,13 +188,13 @@ def _description(model: LoadedModel) -> Description:
     sizes = sizes_of(model)
     return Description(
         shape=model.shape,
-        device=str(model.device),
+        device=model.placement.name,
         is_demo=model.is_demo,
         sites=(*(site for site in sites if site not in hollow), *(f"blocks.{at}.{ROUTER}" for at in model.experts)),
         weight_bytes=weight_bytes(model),
         kv_width=sizes.kv_width,
         n_vocab=sizes.n_vocab,
-        free_bytes=free_bytes(model.device),
+        free_bytes=model.placement.free_bytes(with_blocks=True),
     )
 
 

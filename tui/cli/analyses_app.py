@@ -240,7 +240,7 @@ def neuron(
     chat_template: ChatTemplate = False,
     system: System = None,
     prepend_bos: Annotated[PrependBos, about("How the prompts get a BOS, as in the experiment.")] = "auto",
-    device: Annotated[str | None, about("auto, cpu, cuda, cuda:1 or mps.")] = None,
+    device: Annotated[str | None, about("auto, cpu, cuda, cuda:1, mps, cuda:0-3 or cpu+disk.")] = None,
     csv: Annotated[Path | None, taking("FILE", "Write the tables, or all neurons, as CSV.")] = None,
     figure: Figure = None,
     column: Column = "single",

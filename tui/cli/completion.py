@@ -86,7 +86,7 @@ SET_KEYS: dict[str, tuple[str, ...]] = {
     "stats": (),
     "grid": _YES_NO,
     "model.name": (),
-    "model.device": ("auto", "cpu", "cuda", "mps"),
+    "model.device": ("auto", "cpu", "cuda", "cuda:0-1", "mps", "cpu+disk"),
     "model.dtype": ("float32", "float64", "float16", "bfloat16"),
     "model.revision": (),
     "model.tf32": _YES_NO,

@@ -139,7 +139,7 @@ def _memory(experiment: Experiment, runs: int, description: Description) -> int:
     capture = experiment.capture
     kept = sum(captured_bytes(shape.width(Site.parse(site)), capture.reduce, positions) for site in capture.sites)
     row = sizes.row_bytes(positions, kept)
-    rows = rows_within(description.free_bytes, description.device.partition(":")[0], row)
+    rows = rows_within(description.free_bytes, description.device.partition(":")[0].removesuffix("+disk"), row)
     # As the memory of a run is told: what the process takes, not its tensors alone.
     base = max(description.weight_bytes, description.base_bytes)
     return base + min(rows, max(runs, 1)) * row

@@ -104,7 +104,10 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     )
     sets = draw(spread(words, min_size=1, max_size=3))
     data: dict[str, Any] = {
-        "model": {"name": draw(words), "device": draw(st.sampled_from(["cpu", "auto", "cuda:1"]))},
+        "model": {
+            "name": draw(words),
+            "device": draw(st.sampled_from(["cpu", "auto", "cuda:1", "cuda:0-3", "cpu+disk"])),
+        },
         "prompts": {
             "sets": sets,
             "omit": draw(st.dictionaries(st.sampled_from(sets), spread(st.integers(1, 99), min_size=1, max_size=3))),
@@ -252,6 +255,9 @@ REFUSED = [
     ("prompts/omit", [1], "prompts.omit", "table"),
     ("prompts/limit", 0, "prompts.limit", "greater than or equal to 1"),
     ("model/device", "gpu", "model.device", "cuda:1"),
+    ("model/device", "cuda:1-", "model.device", "cuda:0-3"),
+    ("model/device", "cuda+disk", "model.device", "cpu+disk"),
+    ("model/device", "cuda:3-3", "model.device", "cuda:3 for one"),
     ("model/name", "", "model.name", "name"),
     ("model/name", "gpt\x1b[2J2", "model.name", "remove"),
     ("model/tf32", 1, "model.tf32", "true or false"),

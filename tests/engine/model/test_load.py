@@ -154,10 +154,10 @@ def test_a_network_that_does_not_answer_is_the_same_error() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("device", ["cuda:9", "cuda:99"])
-def test_a_device_that_is_not_there(tiny_gpt2_folder: Path, device: str) -> None:
+@pytest.mark.parametrize(("device", "lacking"), [("cuda:9", "cuda:9"), ("cuda:99", "cuda:99"), ("cuda:0-9", "cuda:9")])
+def test_a_device_that_is_not_there(tiny_gpt2_folder: Path, device: str, lacking: str) -> None:
     line = refusal(tiny_gpt2_folder, device=device)
-    assert device in line
+    assert f"no device {lacking} here" in line
     assert "model.device" in line
 
 

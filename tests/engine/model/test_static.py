@@ -15,6 +15,7 @@ from srm_explorer.engine.model import static
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.placement import Placement
 from srm_explorer.engine.model.sampling import NoiseKey, Sampling
 from srm_explorer.engine.model.static import Graphs, decode_static, suits
 
@@ -133,7 +134,7 @@ def test_a_step_asks_the_host_nothing(
     decode(model, [Row((1, 2))], Generation(1), [])
     model.bridge.original_model.to("meta")
     model.bridge.to("meta")
-    model.device = torch.device("meta")
+    model.placement = Placement((torch.device("meta"),))
     watch, steps = Watch(), 0
     plain: Callable[[Any], None] = static._Batch._advance
 

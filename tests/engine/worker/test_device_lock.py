@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from srm_explorer.engine.io.lock import FileLock
+from srm_explorer.engine.io.lock import FileLock, JoinedLock
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.worker.device_lock import device_lock, yield_device
 from tests.waiting import PATIENCE, until
@@ -17,7 +17,7 @@ class Holder:
     """Keeps a model, as far as the locks can tell."""
 
     def __init__(self) -> None:
-        self.model_lock: FileLock | None = None
+        self.model_lock: FileLock | JoinedLock | None = None
         self.unloaded = 0
 
     def unload(self) -> None:
@@ -89,7 +89,7 @@ def test_a_holder_that_waits_for_a_turn_gives_its_place_to_who_has_the_turn() ->
         pass
     model_lock = holder.model_lock
     assert model_lock is not None
-    compute_lock = FileLock(model_lock.path.with_suffix(".lock"))
+    compute_lock = FileLock(model_lock.paths[0].with_suffix(".lock"))
     with compute_lock, pytest.raises(Stopped), device_lock("cpu", impatient(), holder):
         pytest.fail("the turn is another's")
     assert not model_lock.held
@@ -104,11 +104,39 @@ def test_a_holder_that_moves_to_another_device_leaves_the_first() -> None:
     with device_lock("cpu", impatient()):
         pass
     assert holder.model_lock is not None
-    assert holder.model_lock.path.name == "device-cuda-1.model"
+    assert holder.model_lock.paths[0].name == "device-cuda-1.model"
 
 
 def test_without_a_holder_nothing_is_kept_also_after_an_exception() -> None:
     with pytest.raises(KeyError), device_lock("cpu", meter()):
         raise KeyError
     with device_lock("cpu", impatient()) as waited:
+        assert not waited
+
+
+def test_several_devices_are_taken_together_or_not_at_all() -> None:
+    with device_lock("cuda-1", meter()):
+        with pytest.raises(Stopped), device_lock("cuda-0+cuda-1", impatient()):
+            pytest.fail("one of the two is taken")
+        with device_lock("cuda-0", impatient()) as waited:
+            assert not waited, "who waits for both holds none"
+    with device_lock("cuda-0+cuda-1", meter()), pytest.raises(Stopped), device_lock("cuda-1", impatient()):
+        pytest.fail("both are taken")
+
+
+def test_a_model_on_several_devices_keeps_its_place_until_one_of_them_is_wanted() -> None:
+    holder = Holder()
+    for _ in range(2):
+        with device_lock("cuda-0+cuda-1", meter(), holder):
+            pass
+    assert holder.unloaded == 1, "only before its first turn, when there was nothing"
+    assert not yield_device(holder), "nobody wants them"
+    with pytest.raises(Stopped), device_lock("cuda-1", impatient()):
+        pytest.fail("two models on one device")
+    model_lock = holder.model_lock
+    assert model_lock is not None
+    with FileLock(model_lock.paths[1].with_suffix(".lock")):
+        assert yield_device(holder)
+    assert holder.model_lock is None
+    with device_lock("cuda-0", impatient()) as waited:
         assert not waited
