@@ -20,11 +20,79 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 
 from srm_explorer.engine.errors import ExplorerError
 
+_ROOM = 16
+"""Columns that a layer of a cache makes room for beyond those it is given: it is copied once in so many steps."""
+
+
+class RoomyLayer(DynamicLayer):
+    """Keys and values of one layer in tensors with room to spare, so that a token is written beside the others.
+
+    The library's own layer copies all that it holds with every token. Rows have room too: a history that parts is one
+    row more. What is held shows as `keys` and `values`, views of [row, head, col, d_head].
+    """
+
+    def __init__(self) -> None:
+        base: Any = super()
+        base.__init__()
+        self._held: tuple[Tensor, Tensor] | None = None  # with their room
+        self._rows = self._columns = 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write the columns of a feed beside those that are there; return all."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        begin, end = self._columns, self._columns + key_states.shape[2]
+        old = self._held
+        if old is None or old[0].shape[2] < end:
+            old = self._widened(key_states, value_states, len(key_states), end + _ROOM)
+        self._held = old
+        old[0][: len(key_states), :, begin:end] = key_states
+        old[1][: len(key_states), :, begin:end] = value_states
+        return self._show(old, len(key_states), end)
+
+    def _widened(self, keys: Tensor, values: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        """Make room for so many rows and columns like those given, and copy what is held there."""
+        wide = tuple(one.new_empty(rows, one.shape[1], columns, one.shape[3]) for one in (keys, values))
+        for old, new in zip(self._held or (), wide, strict=False):
+            new[: self._rows, :, : self._columns] = old[: self._rows, :, : self._columns]
+        return wide[0], wide[1]
+
+    def _show(self, held: tuple[Tensor, Tensor], rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        self._rows, self._columns = rows, columns
+        keys, values = (one[:rows, :, :columns] for one in held)
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        self._held = self.keys = self.values = None
+        self._rows = self._columns = 0
+        self.is_initialized = False
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Keep, repeat or reorder rows."""
+        if self._held is not None:
+            self._held = (self._held[0][beam_idx], self._held[1][beam_idx])
+            self._show(self._held, len(beam_idx), self._columns)
+
+    def place(self, sources: Tensor, places: Tensor, rows: int) -> None:
+        """Copy some rows to other places, new ones among them, and hold so many rows from then on."""
+        if self._held is None:
+            return
+        if len(self._held[0]) < rows:
+            self._held = self._widened(*self._held, rows + rows // 4 + 1, self._held[0].shape[2])
+        for held in self._held:
+            held[places, :, : self._columns] = held[sources, :, : self._columns]
+        self._show(self._held, rows, self._columns)
+
 
 class LayerCache(DynamicCache):
     """Keys and values of the layers from `first` on; the layers below are someone else's business.
 
     A model asks layer 0 how many tokens it has seen, to build its mask: here the first layer held answers.
+
+    Attributes:
+        logits: where the logits of a pass over this cache are written, until the next pass writes its own there.
 
     Args:
         first: the first layer held.
@@ -34,7 +102,10 @@ class LayerCache(DynamicCache):
 
     def __init__(self, first: int = 0, config: Any = None) -> None:
         super().__init__(config=config)
+        if config is None:
+            self.layer_class_to_replicate = RoomyLayer
         self.first = first
+        self.logits: Tensor | None = None
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Count the columns that are cached."""
@@ -67,13 +138,19 @@ class LayerCache(DynamicCache):
         """Return the keys and values of a layer and let go of them, so that they are never there twice."""
         taken = self.pair(layer)
         held: Any = self.layers[layer]
-        held.keys = held.values = None
+        held.let_go()
         return taken
 
     def select(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep, repeat or reorder rows, in every layer that holds something."""
         held: Any = self
         held.reorder_cache(rows)
+
+    def place(self, sources: Int[Tensor, " row"], places: Int[Tensor, " row"], rows: int) -> None:
+        """Copy some rows to other places, new ones among them, and hold so many rows; where all layers have room."""
+        for layer in self.layers:
+            assert isinstance(layer, RoomyLayer), "parts of a model are taken where keys alone are kept"
+            layer.place(sources, places, rows)
 
 
 def _holds(layer: Any) -> bool:
@@ -86,6 +163,66 @@ def keeps_keys_alone(config: Any) -> bool:
     """Whether every layer of a model keeps keys and values, all or the latest of them, and nothing else."""
     kinds = {type(layer) for layer in DynamicCache(config=config).layers}
     return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+class WideProduct:
+    """The product that makes logits, taken in stretches of the vocabulary: a processor takes them faster than at once.
+
+    Args:
+        linear: the unembedding, of a model on a processor.
+    """
+
+    _STRETCH = 1024
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self._linear = linear
+        # A bridge gives an unembedding without one a bias of zeros.
+        bias: Any = linear.bias
+        self._is_biased = bias is not None and bool(bias.any())
+
+    @classmethod
+    def of(cls, model: Any) -> WideProduct | None:
+        """Find the unembedding of a model; None where it is no plain product, is small, or lies on another device."""
+        head: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+        linear = getattr(head, "original_component", head)
+        if type(linear) is not nn.Linear or linear.weight.device.type != "cpu":
+            return None
+        if linear.weight.dtype not in (torch.float32, torch.float64) or len(linear.weight) < 8 * cls._STRETCH:
+            return None
+        return cls(linear)
+
+    @property
+    def width(self) -> int:
+        """Number of token ids."""
+        return len(self._linear.weight)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the logits."""
+        return self._linear.weight.dtype
+
+    @contextmanager
+    def writing_to(self, target: Float[Tensor, "row vocab"]) -> Generator[None]:
+        """Let the unembedding, while the block runs, write its product into a tensor, where the rows are as many."""
+        weight, bias = self._linear.weight, self._linear.bias
+        usual = self._linear.forward
+        scratch = target.new_empty(len(target), self._STRETCH)
+
+        def forward(hidden: Tensor) -> Tensor:
+            if hidden.shape[:-1].numel() != len(target):
+                return usual(hidden)
+            flat = hidden.reshape(-1, hidden.shape[-1])
+            for begin in range(0, len(weight), self._STRETCH):
+                part = weight[begin : begin + self._STRETCH].T
+                into = scratch if part.shape[1] == self._STRETCH else target.new_empty(len(target), part.shape[1])
+                torch.mm(flat, part, out=into)
+                target[:, begin : begin + self._STRETCH] = into
+            if self._is_biased:
+                target.add_(bias)
+            return target.view(*hidden.shape[:-1], -1)
+
+        with _replaced([self._linear], forward):
+            yield
 
 
 class _Reached(Exception):
@@ -111,6 +248,7 @@ class Blocks:
         self._config: Any = model.config
         self.keeps_keys_alone = keeps_keys_alone(self._config)
         self._cache_name = _cache_name(model)
+        self._unembedding = WideProduct.of(model)
         self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
         has_window = bool(getattr(self._config, "sliding_window", None))
         self._makes_masks = _is_float64(model) and self.keeps_keys_alone and not has_window
@@ -254,7 +392,14 @@ class Blocks:
         return (residual, *[None] * (self._returned - 1)) if self._returned else residual
 
     def _logits(self, feed: dict[str, Tensor], cache: LayerCache) -> Tensor:
-        return self._all_logits(feed, cache, 1)[:, -1]
+        """Run the model; the logits of the last column stand where those of the next pass over the cache will."""
+        if self._unembedding is None:
+            return self._all_logits(feed, cache, 1)[:, -1]
+        shape = (len(feed["input_ids"]), self._unembedding.width)
+        if cache.logits is None or cache.logits.shape != shape:
+            cache.logits = feed["input_ids"].new_empty(shape, dtype=self._unembedding.dtype)
+        with self._unembedding.writing_to(cache.logits):
+            return self._all_logits(feed, cache, 1)[:, -1]
 
     def _all_logits(self, feed: dict[str, Tensor], cache: LayerCache, keep: int) -> Tensor:
         if self._cache_name == "cache_params":

@@ -90,7 +90,7 @@ class RowStream:
         with self._instruments.paused():
             logits, residual = self._model.blocks.whole_keeping(shared.feed(), cache, self._split)
         for layer in range(len(self._model.blocks)):
-            keys, values = cache.pair(layer)
+            keys, values = cache.take(layer)
             if layer < self._split:
                 self._head.put(layer, keys, values)
             elif self._start:
@@ -160,19 +160,45 @@ class RowStream:
         Where hardly anything is shared any more, the two caches become one and the split is over.
         """
         device = tokens.device
-        pairs = np.stack([self._history.cpu().numpy(), tokens.cpu().numpy()])
-        _, first, inverse = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
-        parents = tensor_of(pairs[0, first], device)
+        history, token = self._history.cpu().numpy(), tokens.cpu().numpy()
+        _, first, inverse = np.unique(history * (int(token.max()) + 1) + token, return_index=True, return_inverse=True)
+        parents = history[first]
         if len(first) > _MERGE_AT * len(self.rows):
             whole = self._model.blocks.new_cache()
             for layer, (keys, values) in enumerate(self.taken()):
                 whole.put(layer, keys, values)
             self._tail, self._head, self._split = whole, self._model.blocks.new_cache(), 0
-        elif len(parents) != len(self._head_seen) or not torch.equal(parents, torch.arange(len(parents)).to(parents)):
-            self._head.select(parents)
-            self._head_seen = self._head_seen[parents]
-        self._history = tensor_of(inverse.reshape(-1), device)
-        return tensor_of(first, device)
+            return self.rows
+        places, copied = _places(parents)
+        if len(copied) or len(first) != len(self._head_seen):
+            sources, targets = (tensor_of(array, device) for array in (parents[copied], places[copied]))
+            self._head.place(sources, targets, len(first))
+            at = np.empty_like(parents)
+            at[places] = parents
+            self._head_seen = self._head_seen[tensor_of(at, device)]
+        speakers = np.empty_like(first)
+        speakers[places] = first
+        self._history = tensor_of(places[inverse.reshape(-1)], device)
+        return tensor_of(speakers, device)
+
+
+def _places(parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find a place for each history, so that hardly any has to be copied.
+
+    Args:
+        parents: [history] the place of the one that each goes on with; whose first child keeps the place, if it is
+            below the number of histories, the others fill the places up.
+
+    Returns:
+        [history] places, each number from 0 once, and which histories have another place than their parent.
+    """
+    places = np.full_like(parents, -1)
+    _, firsts = np.unique(parents, return_index=True)
+    staying = firsts[parents[firsts] < len(parents)]
+    places[staying] = parents[staying]
+    copied = np.flatnonzero(places < 0)
+    places[copied] = np.setdiff1d(np.arange(len(parents)), places[staying])
+    return places, copied
 
 
 def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: HookState, *, share: bool) -> RowStream:

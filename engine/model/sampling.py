@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,8 +83,35 @@ class Sampling:
         return scaled + noise
 
 
+_STRETCH = 512
+"""Token ids that are looked at together: the largest of a stretch is found fast, where it stands only in the best."""
+
+
 def best_and_margin(scores: Float[Tensor, "row vocab"]) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
-    """Find the best token of each row and by how much it beats the second best; overwrites `scores`."""
+    """Find the best token of each row, the first of equal ones, and by how much it beats the second best."""
+    width = scores.shape[-1]
+    whole = width // _STRETCH
+    if whole < 2:
+        return _best_and_margin(scores.clone())
+    long: Any = scores[:, : whole * _STRETCH]
+    tops: Tensor = long.unflatten(1, (whole, _STRETCH)).amax(dim=-1)
+    if width % _STRETCH:
+        tops = torch.cat([tops, scores[:, whole * _STRETCH :].amax(dim=-1, keepdim=True)], dim=1)
+    stretch = tops.argmax(dim=-1, keepdim=True)
+    # The last stretch may be short; with what comes before it, its best token is still the first of the best.
+    begin = (stretch * _STRETCH).clamp(max=width - _STRETCH)
+    columns = begin + torch.arange(_STRETCH, device=scores.device)
+    near = scores.gather(1, columns)
+    place = near.argmax(dim=-1, keepdim=True)
+    lead = near.gather(1, place)
+    near.scatter_(1, place, -torch.inf)
+    tops.scatter_(1, stretch, -torch.inf)
+    second = torch.maximum(tops.amax(dim=-1), near.amax(dim=-1))
+    return (begin + place)[:, 0], lead[:, 0] - second
+
+
+def _best_and_margin(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the same by looking at everything twice; overwrites `scores`."""
     best = scores.argmax(dim=-1, keepdim=True)
     lead = scores.gather(-1, best)
     scores.scatter_(-1, best, -torch.inf)
