@@ -38,14 +38,13 @@ class Padded:
     """Prompts of different lengths as the rows of one left-padded feed."""
 
     def __init__(self, prompts: Sequence[tuple[int, ...]], device: torch.device) -> None:
-        width = max(map(len, prompts))
-        ids = torch.zeros(len(prompts), width, dtype=torch.long)
-        positions = torch.full((len(prompts), width), -1, dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            positions[row, width - len(prompt) :] = torch.arange(len(prompt))
-        self.ids = ids.to(device)
-        self.positions = positions.to(device)
+        lengths = np.array([len(prompt) for prompt in prompts])
+        width = int(lengths.max())
+        positions = np.maximum(np.arange(width) - (width - lengths)[:, None], -1)
+        ids = np.zeros_like(positions)
+        ids[positions >= 0] = np.concatenate([np.asarray(prompt, np.int64) for prompt in prompts])
+        self.ids = tensor_of(ids, device)
+        self.positions = tensor_of(positions, device)
         self.seen = (self.positions >= 0).long()
         self.width = width
 

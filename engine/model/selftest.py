@@ -22,7 +22,7 @@ from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
 from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.intervene import Capture, Edit, by_coordinate, position_mask
 from srm_explorer.engine.model.load import LoadedModel, first_line
-from srm_explorer.engine.model.static import decode_static, suits
+from srm_explorer.engine.model.static import SWITCH, decode_static, suits
 
 
 def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: list[Capture]) -> RowResult:
@@ -282,12 +282,12 @@ def _static_difference(
     plain: Sequence[RowResult],
 ) -> float | None:
     """Compare steps as CUDA graphs with the plain way; None where they are not to be, or cannot be, captured."""
-    switched_off = os.environ.get("SRM_EXPLORER_GRAPHS") == "off"
+    switched_off = os.environ.get(SWITCH) == "off"
     if model.device.type != "cuda" or switched_off or not suits(model, rows, generation):
         return None
     try:
         found = _difference(decode_static(model, rows, generation, captures).rows, plain)
-    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ExplorerError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         # What a family's forward does that no graph can hold; the plain way is as right, and slower.
         if is_out_of_memory(error):
             raise

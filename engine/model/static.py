@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.model.decoding import Decoded, Generation, Padded, Row, RowResult, open_stream
 from srm_explorer.engine.model.decoding import decode as decode_plainly
 from srm_explorer.engine.model.device import array_of, bool_list, int_list, tensor_of
@@ -31,8 +33,11 @@ from srm_explorer.engine.model.intervene import (
     instrumented,
     slots_by_site,
 )
-from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.load import LoadedModel, first_line
 from srm_explorer.engine.model.sampling import NoiseKey, best_and_margin
+
+SWITCH = "SRM_EXPLORER_GRAPHS"
+"""Variable of the environment; "off" there has every batch decoded the plain way."""
 
 _LOOK = 8  # steps between two looks at how many rows still write
 _COLUMNS = 32  # a step reads the cached columns in multiples of this, and there is one graph for each
@@ -99,9 +104,10 @@ def decode_static(
     Raises:
         ExplorerError: a site does not exist in this model.
         HookNeverFired: the model never reached a site.
+        ExplorerError: a step cannot be captured.
     """
     graphs = graphs or ("cuda" if model.device.type == "cuda" else "off")
-    with torch.inference_mode():
+    with torch.inference_mode(), _current(model.device):
         # Let go of before anything is laid out: two batches at once might not fit.
         kept, model.kept_step = model.kept_step, None
         slots = slots_by_site([row.edits for row in rows], torch.device("cpu"), model.dtype)
@@ -113,6 +119,12 @@ def decode_static(
         decoded = batch.decode(rows, slots, on_step)
         model.kept_step = batch
     return decoded
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Make a CUDA device the one that streams, events and graphs are made on while the block runs."""
+    cuda: Any = torch.cuda
+    return cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 class RoomyKeys(DynamicCache):
@@ -374,9 +386,21 @@ class _Batch:
             self._pool = cuda.graph_pool_handle()
         graph = cuda.CUDAGraph()
         fired = {site: receipt.fired for site, receipt in self.instruments.receipts.items()}
-        # Other threads of this process may use the device meanwhile.
-        with cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
-            self._advance()
+        try:
+            # Other threads of this process may use the device meanwhile.
+            with cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
+                self._advance()
+        except RuntimeError as error:
+            # The end of a capture that broke off complains too; what broke it stands behind.
+            causes = [cause for cause in (error, error.__context__) if cause is not None]
+            for cause in causes:
+                if is_out_of_memory(cause):
+                    raise cause from None
+            raise ExplorerError(
+                f"a step cannot be captured as a CUDA graph: {first_line(causes[-1])}",
+                where=self._model.name,
+                remedy=f"set {SWITCH}=off in the environment to decode the plain way",
+            ) from error
         for site, times in fired.items():
             self.instruments.receipts[site].fired = times
         return graph.replay

@@ -14,7 +14,8 @@ from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.session.codec import DamagedError, Whole
 
 # On a processor, more rows than these make matrix products no faster; small batches lose less to a crash.
-MOST_ROWS = {"cpu": 96, "mps": 256, "cuda": 1024}
+# On a GPU the protocol's 2,050 runs are one batch.
+MOST_ROWS = {"cpu": 96, "mps": 256, "cuda": 2560}
 CPU_BUDGET = 700 * 2**20
 """Bytes that a batch may take on a processor or a shared memory, however much is free."""
 

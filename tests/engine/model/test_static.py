@@ -23,6 +23,7 @@ SameRow = Callable[[RowResult, RowResult], None]
 Prompts = list[tuple[int, ...]]
 
 SITE, LAST = "blocks.1.mlp.hook_post", "blocks.2.hook_resid_post"
+CLAMPED = (Edit(SITE, "clamp", "all", (7,), (9.0,)),)
 UNIT = tuple(np.eye(32)[5])
 GREEDY, SAMPLED = Sampling(), Sampling(greedy=False, temperature=1.5, top_k=20, top_p=0.9)
 TOKENS = 11  # more than a look apart
@@ -89,6 +90,23 @@ def test_a_batch_of_another_shape_is_laid_out_anew(tiny: LoadedModel, prompts: P
     for rows in (rows_of(prompts), rows_of(prompts)[:4], [Row(prompts[2])] * 4):
         plain = decode(tiny, rows, generation, captures, share=False)
         check(decode_static(tiny, rows, generation, captures).rows, plain.rows, same_row)
+
+
+def test_what_runs_decode_is_static_where_the_self_test_says_so(
+    tiny: LoadedModel, prompts: Prompts, same_row: SameRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, generation, captures = [Row(p, CLAMPED) for p in prompts], Generation(3), [Capture(SITE, "mean", "all")]
+    plain = decode(tiny, rows, generation, captures).rows
+    for has_graphs in (False, True):
+        tiny.kept_step = None
+        monkeypatch.setattr(tiny, "static_steps", has_graphs)
+        check(static.decode(tiny, rows, generation, captures).rows, plain, same_row)
+        assert (tiny.kept_step is not None) == has_graphs
+    # How long a free row writes is not known before, so what is kept of it on the way is kept the plain way.
+    marked = [Row(p, CLAMPED, marks=(2,)) for p in prompts]
+    assert not suits(tiny, marked, generation)
+    for row in static.decode(tiny, marked, generation, captures).rows:
+        assert len(row.marked[0]) == 1
 
 
 def test_what_is_told_of_a_batch_ends_with_it_and_may_stop_it(tiny: LoadedModel, prompts: Prompts) -> None:
