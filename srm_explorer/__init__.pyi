@@ -20,6 +20,12 @@ from .engine.analyses.planes import (
     with_plane as with_plane,
 )
 from .engine.analyses.registry import tables_in as tables_in
+from .engine.analyses.survey import (
+    cell_experiment as cell_experiment,
+    survey_figure as survey_figure,
+    survey_study as survey_study,
+    survey_table as survey_table,
+)
 from .engine.errors import ExplorerError as ExplorerError
 from .engine.execution.replay import replay as replay
 from .engine.execution.run import run_experiment as run_experiment
@@ -33,7 +39,13 @@ from .engine.figures.session_overlays import (
     overlays_from_session as overlays_from_session,
     stored_bands as stored_bands,
 )
-from .engine.launch.notebook import Findings as Findings, add_plane as add_plane, run as run, study as study
+from .engine.launch.notebook import (
+    Findings as Findings,
+    add_plane as add_plane,
+    run as run,
+    study as study,
+    survey as survey,
+)
 from .engine.model.activations import ReadText as ReadText, neuron_usage as neuron_usage
 from .engine.model.forcing import GivenText as GivenText, score_texts as score_texts
 from .engine.model.load import load_model as load_model
@@ -67,6 +79,7 @@ from .engine.session import (
     Ledger as Ledger,
     Session as Session,
     load_session as load_session,
+    SurveyTables as SurveyTables,
     record_tests as record_tests,
     save_session as save_session,
     sessions_in as sessions_in,
@@ -132,6 +145,7 @@ from .engine.stats.spotlight import (
     sweep_groups as sweep_groups,
     unit_coordinates as unit_coordinates,
 )
+from .engine.stats.survey import rank_family as rank_family
 from .engine.stats.text import compression_ratio as compression_ratio, text_metrics as text_metrics
 
 __version__: str

@@ -66,7 +66,9 @@ from .registry import findings_of as findings_of
 from .registry import marked as marked
 from .registry import tables_in as tables_in
 from .survey import cell_experiment as cell_experiment
+from .survey import survey_csv as survey_csv
 from .survey import survey_figure as survey_figure
 from .survey import survey_of as survey_of
+from .survey import survey_parquet as survey_parquet
 from .survey import survey_study as survey_study
 from .survey import survey_table as survey_table

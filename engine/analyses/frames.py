@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from srm_explorer.engine.analyses.effects import effects_study
 from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.analyses.survey import survey_table
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.figures import SweptGroup
 from srm_explorer.engine.figures.bands import GroupBand
@@ -16,7 +17,7 @@ from srm_explorer.engine.figures.table import pandas
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.session.export import is_category, run_table
 
-FrameKind: TypeAlias = Literal["runs", "curves", "effects", "statistics"]
+FrameKind: TypeAlias = Literal["runs", "curves", "effects", "statistics", "survey"]
 
 _GROUPINGS: tuple[tuple[str, ...], ...] = ((), (CONDITION,))
 
@@ -29,7 +30,8 @@ def frame(session: Session, kind: FrameKind = "runs") -> Any:
             "curves", a row a plane, group and angle: the mean cosine, and the runs above each threshold;
             "effects", a row a value: what the intervention did to the texts, and what those are like;
             "statistics", a row a plane and group: A, B, amplitude and phase (degrees) with their intervals as far as
-            bands are saved, and the p and q of what is beyond arithmetic.
+            bands are saved, and the p and q of what is beyond arithmetic;
+            "survey", a row a layer, neuron and value: what was found of each neuron, see `survey_table`.
 
     Raises:
         ExplorerError: another kind, what the session lacks for it, or pandas is not installed.
@@ -43,6 +45,9 @@ def frame(session: Session, kind: FrameKind = "runs") -> Any:
         return library.DataFrame(columns).astype({name: "Int64" for name in _WHOLE if name in columns})
     if kind == "effects":
         return _effects(library, session)
+    if kind == "survey":
+        found = survey_table(session)
+        return library.DataFrame({name: _column(library, name, cells) for name, cells in found.items()})
     rows = list(_curves(session) if kind == "curves" else _statistics(session))
     if not rows:
         what = f"it has no plane, and so no {kind}"

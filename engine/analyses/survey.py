@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
@@ -18,6 +19,8 @@ from srm_explorer.engine.figures.histogram import HistogramFigure, decade_figure
 from srm_explorer.engine.figures.numbers import count_of, three_digits
 from srm_explorer.engine.figures.survey_map import SurveyMapFigure, survey_map
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
+from srm_explorer.engine.io.arrow import parquet_bytes
+from srm_explorer.engine.io.files import CsvWriter
 from srm_explorer.engine.session import (
     ComputedTest,
     ForcedScores,
@@ -257,6 +260,22 @@ def survey_table(session: Session, settings: Mapping[str, Any] | None = None) ->
     return columns
 
 
+def survey_csv(session: Session, settings: Mapping[str, Any] | None = None, mark: str = ",") -> bytes:
+    """What `survey_table` has, as CSV: one heading, and no line that is none of its rows."""
+    table = survey_table(session, settings)
+    file = io.StringIO()
+    writer = CsvWriter(file, mark)
+    writer.writerow(list(table))
+    for cells in zip(*table.values(), strict=True):
+        writer.writerow(["" if cell is None else repr(cell) if isinstance(cell, float) else cell for cell in cells])
+    return file.getvalue().encode("utf-8", "backslashreplace")
+
+
+def survey_parquet(session: Session, settings: Mapping[str, Any] | None = None) -> bytes:
+    """What `survey_table` has, as a Parquet file; ExplorerError where pyarrow is not installed."""
+    return parquet_bytes(survey_table(session, settings), categories=lambda name: False)
+
+
 def cell_experiment(experiment: Experiment, layer: int, neuron: int) -> Experiment:
     """The experiment of one neuron of a survey: the survey's template with this neuron, and no survey.
 
@@ -329,9 +348,12 @@ class _Settings:
     @property
     def label(self) -> str:
         """What is ranked by, in words: "KL, nats a token, at +20"."""
-        told = MEASURES[self.numbers.depth][self.measure]
-        site = f" at {site_caption(self.survey.site)}" if self.measure == "change" else ""
-        return f"{told}{site}{f', {self.value} alone' if self.value else ''}"
+        return f"{_words(self.survey, self.numbers, self.measure)}{f', {self.value} alone' if self.value else ''}"
+
+
+def _words(survey: Survey, numbers: Numbers, measure: str) -> str:
+    site = f" at {site_caption(survey.site)}" if measure == "change" else ""
+    return f"{MEASURES[numbers.depth][measure]}{site}"
 
 
 def _asked_cell(survey: Survey, asked: object) -> Cell:
@@ -503,7 +525,7 @@ def _named(asked: _Settings) -> TableFigure:
         known = ranks.mean[np.isfinite(ranks.mean)]
         rows.append(
             (
-                MEASURES[numbers.depth][measure],
+                _words(survey, numbers, measure),
                 float(ranks.mean[asked.where]),
                 float(np.median(known)),
                 float(known.max()),

@@ -22,6 +22,7 @@ from .captions import pooled_caption as pooled_caption
 from .captions import site_caption as site_caption
 from .captions import source_caption as source_caption
 from .captions import state_caption as state_caption
+from .captions import survey_caption as survey_caption
 from .captions import unseen_caption as unseen_caption
 from .comparison import MOST_SESSIONS as MOST_SESSIONS
 from .comparison import Comparison as Comparison

@@ -91,10 +91,27 @@ def plane_title(plane: PlaneRecord) -> str:
     return f"{a} × {b} · {site_caption(plane.site)}{split}"
 
 
+_LONGEST = 40
+"""Characters of a list of neurons."""
+
+
 def pooled_caption(experiment: Experiment) -> str:
     """What all values together are called: "clamped"; "intervened" where operations differ."""
     operations = {edit.op for edit in experiment.interventions if not edit.background}
     return _PAST[operations.pop()] if len(operations) == 1 else "intervened"
+
+
+def survey_caption(experiment: Experiment) -> str:
+    """What a survey goes through: "all neurons of L11, forced, then free for the top 50"; empty without one."""
+    survey = experiment.survey
+    if not survey:
+        return ""
+    neurons = survey.neurons if len(survey.neurons) <= _LONGEST else f"{survey.neurons[:_LONGEST]} …"
+    layers = survey.layers or str(Site.parse(experiment.interventions[0].site).layer)
+    of = "" if "." in neurons and ".." not in neurons else f" of {'all layers' if layers == 'all' else f'L{layers}'}"
+    what = {"all": "all neurons"}.get(neurons, f"neurons {neurons}")
+    then = f", then free for the top {survey.goes_on}" if survey.goes_on else ""
+    return f"{what}{of}, {survey.depth}{then}"
 
 
 def intervention_captions(experiment: Experiment) -> tuple[str, ...]:

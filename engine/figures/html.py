@@ -18,6 +18,7 @@ from srm_explorer.engine.figures.captions import (
     site_caption,
     source_caption,
     state_caption,
+    survey_caption,
     unseen_caption,
 )
 from srm_explorer.engine.figures.curves import warnings_of
@@ -65,6 +66,7 @@ def session_facts(session: Session, *, is_running: bool = False) -> Facts:
         ("model", model_caption(session)),
         *((("source", source),) if (source := source_caption(session)) else ()),
         *(("intervention" if not at else "", text) for at, text in enumerate(interventions)),
+        *((("survey", surveyed),) if (surveyed := survey_caption(session.spec)) else ()),
         ("prompts", runs + (f" · {each} samples each" if samples > 1 else "")),
     ]
 

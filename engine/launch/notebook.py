@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.captured import check_captured
@@ -14,6 +14,7 @@ from srm_explorer.engine.analyses.registry import STUDIES, study_session, tables
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment import Experiment, ModelSpec, SpecSource, read_experiment
 from srm_explorer.engine.experiment.load import as_overrides, with_overrides
+from srm_explorer.engine.experiment.survey_file import survey_overrides
 from srm_explorer.engine.figures.captions import unseen_caption
 from srm_explorer.engine.figures.html import tables_html
 from srm_explorer.engine.figures.table import PlaneChoice, TableFigure
@@ -117,6 +118,45 @@ def run(
     return outcome.session
 
 
+def survey(
+    experiment: Experiment | tuple[Experiment, SpecSource] | str | Path | None = None,
+    *,
+    neurons: str | int | None = None,
+    layers: str | int | None = None,
+    depth: Literal["forced", "free"] | None = None,
+    then: str | None = None,
+    vectors: str | int | None = None,
+    set: Sequence[str] | Mapping[str, Any] = (),  # noqa: A002 - the command's word for it
+    session: str | Path | None = None,
+    restart: bool = False,
+    progress: bool = True,
+    **fields: Any,
+) -> Session:
+    """Do to many neurons what an experiment does to its one, as `run` does; the session's `survey()` has the numbers.
+
+    `study("survey", session)` ranks them, `session.frame("survey")` has a row a layer, neuron and value.
+
+    Args:
+        experiment: as `run` takes it; its single intervention is the template, whose neuron and layer are replaced.
+        neurons: "all", "0..99, 373", "11.373", "top:200", or a file that lists them; that of the experiment if None.
+        layers: "0..11" or "all"; the template's if None.
+        depth: "forced" scores the baseline's texts under every neuron, "free" has texts written.
+        then: "top:50", how many go on from forced to free.
+        vectors: neurons of which full vectors are kept.
+        set, session, restart, progress, fields: as `run` has them.
+
+    Raises:
+        ExplorerError: what the command would refuse.
+        KeyboardInterrupt: it was stopped; what is finished is saved.
+    """
+    given = survey_overrides(neurons=neurons, layers=layers, depth=depth, then=then, vectors=vectors)
+    chosen = [set] if isinstance(set, str) else as_overrides(set) if isinstance(set, Mapping) else list(set)
+    made, source = _read(experiment, [*as_overrides(fields), *chosen, *given])
+    if not made.survey:
+        raise ExplorerError("no neurons are named to survey", remedy="give neurons='all'")
+    return run((made, source), session=session, restart=restart, progress=progress)
+
+
 def study(
     name: str,
     session: Session | str | Path | None = None,
@@ -128,10 +168,10 @@ def study(
     """Ask a session for its meaning: what `srm-explorer NAME SESSION --setting value` prints, as data and tables.
 
     Args:
-        name: effects, collapse, pairs, dose, planes, finder, controls, compare, ledger, analysis, confirm, bands,
-            ensemble; and those that load the model, at a worker if one is free: score, patching, tokens, neuron, usage,
-            directions, weighted-pairs. `effects` with `tokens` is the study "tokens", with `score=True` "score", with
-            `rule` alone "collapse"; `pairs` with `weights=True` is "weighted-pairs".
+        name: effects, collapse, pairs, dose, planes, finder, controls, survey, compare, ledger, analysis, confirm,
+            bands, ensemble; and those that load the model, at a worker if one is free: score, patching, tokens, neuron,
+            usage, directions, weighted-pairs. `effects` with `tokens` is the study "tokens", with `score=True` "score",
+            with `rule` alone "collapse"; `pairs` with `weights=True` is "weighted-pairs".
         session: a session, its name or its path; one that was never saved has no study that needs the model.
         model: for "neuron" and "usage", the model where it is not the session's: a name, a folder, "demo".
         progress: whether to show how far a study with a model is.

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from csv import writer as csv_writer
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -38,6 +39,7 @@ def export(
     site: str | None = None,
     keys: KeyStyle | None = None,
     controls: bool = False,
+    survey: bool = False,
 ) -> int:
     """Write a session's runs, its vectors, or both, as `srm-explorer export` does; files that are there are replaced.
 
@@ -50,15 +52,18 @@ def export(
         site: whose vectors; the first that was captured by default.
         keys: "number" or "factors", see `vector_keys`; by default those that an import came with.
         controls: True to write the runs of controls too.
+        survey: True to have the neurons of a survey, a row a layer, neuron and value, in place of the runs.
 
     Returns:
-        how many runs were written.
+        how many runs, or rows of a survey, were written.
 
     Raises:
         ExplorerError: a file that cannot be written, vectors that were not kept, or pyarrow is not installed.
     """
+    mark = "\t" if csv is not None and Path(csv).suffix.lower() == ".tsv" else ","
+    if survey:
+        return _export_survey(session, csv, parquet, mark)
     if csv is not None:
-        mark = "\t" if Path(csv).suffix.lower() == ".tsv" else ","
         write = texts_csv if keys == "factors" else runs_csv
         write_atomic(paths.expanded(csv), write(session, controls=controls, mark=mark))
     if parquet is not None:
@@ -70,6 +75,16 @@ def export(
         for beside, content in metadata_beside(session, file, chosen).items():
             write_atomic(beside, content)
     return exported(session, controls=controls)
+
+
+def _export_survey(session: Session, csv: Path | str | None, parquet: Path | str | None, mark: str) -> int:
+    # Analyses know sessions, and are loaded where one is asked for.
+    home = import_module("srm_explorer.engine.analyses.survey")
+    if csv is not None:
+        write_atomic(paths.expanded(csv), home.survey_csv(session, mark=mark))
+    if parquet is not None:
+        write_atomic(paths.expanded(parquet), home.survey_parquet(session))
+    return len(home.survey_table(session)["neuron"])
 
 
 def metadata_beside(session: Session, npz: Path, site: str) -> dict[Path, bytes]:

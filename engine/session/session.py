@@ -401,7 +401,7 @@ class Session:
         """
         return self._saved_survey if self.surveyed is None else self.surveyed
 
-    def frame(self, kind: Literal["runs", "curves", "effects", "statistics"] = "runs") -> Any:
+    def frame(self, kind: Literal["runs", "curves", "effects", "statistics", "survey"] = "runs") -> Any:
         """A pandas frame of it, see `engine.analyses.frames.frame`, which is loaded when one is asked for."""
         return import_module("srm_explorer.engine.analyses.frames").frame(self, kind)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         serve,
         sessions,
         show,
+        survey,
         sweep,
         tables,
         worker,

@@ -231,6 +231,71 @@ def run(
 
 
 @app.command()
+def survey(
+    named: Annotated[
+        str, argument("SPEC.toml|PRESET|SESSION", "What to do to many neurons; or a survey that was made.")
+    ],
+    overrides: Annotated[list[str] | None, taking("KEY=VALUE", "Set a field: generation.tokens=20.", "--set")] = None,
+    neurons: Annotated[
+        str | None, taking("all|0..99|FILE|top:N", "Which: also 0..99,373 and 11.373; top: those that write most.")
+    ] = None,
+    layers: Annotated[str | None, taking("0..11|all", "Of which layers; the intervention's own by default.")] = None,
+    depth: Annotated[
+        Literal["forced", "free"] | None,
+        about("Score the baseline's texts (forced, the default), or have texts written; of a survey, which is told."),
+    ] = None,
+    then: Annotated[
+        str | None, taking("top:N", "Have texts written under those that moved most, on the other half of the prompts.")
+    ] = None,
+    vectors: Annotated[str | None, taking("373,...", "Keep full vectors of these, where texts are written.")] = None,
+    session: Annotated[str | None, taking("NAME|PATH", "What to save it as.")] = None,
+    restart: Annotated[bool, about("Begin anew; the old session goes to the trash.", "--restart")] = False,
+    plan: Annotated[bool, about("Run nothing: print what it costs.", "--plan")] = False,
+    cell: Annotated[str | None, taking("L.N", "Run this neuron of a survey as a session of its own.", "--open")] = None,
+    neuron: Annotated[
+        str | None, taking("N|L.N", "The one that was named before; the experiment's own by default.")
+    ] = None,
+    measure: Annotated[
+        Literal["kl", "logp", "flips", "change", "changed"] | None,
+        about("What ranks are by: KL of what was scored, the share of changed texts of what was written."),
+    ] = None,
+    value: Annotated[str | None, taking("LABEL", "Rank by this value alone: +20.")] = None,
+    texts: Annotated[
+        Literal["reported", "all"] | None,
+        about("All of them, also those on which it was chosen who went on."),
+    ] = None,
+    top: Annotated[int, taking("K", "Rows of a table that are printed.", min=1)] = 20,
+    chart: Annotated[Literal["distribution", "map", "none"], about("Which is drawn, here or by --figure.")] = (
+        "distribution"
+    ),
+    family: Family = None,
+    csv: Annotated[Path | None, taking("FILE", "Write a row a layer, neuron and value; with tabs into .tsv.")] = None,
+    figure: Figure = None,
+    column: Column = "single",
+    width: Width = None,
+    height: Height = None,
+    as_json: Json = False,
+) -> None:
+    """Do to many neurons what is done to one, and rank them."""
+    of_run = {"--neurons": neurons, "--layers": layers, "--then": then, "--vectors": vectors, "--session": session}
+    settings = {
+        "depth": depth, "neuron": neuron, "measure": measure, "value": value, "texts": texts, "family": family,
+    }  # fmt: skip
+    begins = bool(overrides) or restart or plan or any(given is not None for given in of_run.values())
+    if cell is not None:
+        if any(given is not None for given in of_run.values()) or overrides:
+            raise BadParameter("it opens a neuron of a survey that was made", param_hint="--open")
+        end(cli.survey.open_cell(named, cell, plan=plan, restart=restart, as_json=as_json))
+        return
+    view = cli.survey.SurveyView(settings, chart, top, csv, figure, column, width, height, as_json)
+    if not begins and cli.survey.is_survey(named):
+        cli.survey.show_survey(named, view)
+        return
+    what = cli.survey.SurveyRun(neurons, layers, depth, then, vectors)
+    end(cli.survey.survey_command(named, overrides or [], what, session, view, restart=restart, plan=plan))
+
+
+@app.command()
 def sweep(
     files: Annotated[list[Path], argument("VECTORS...", "Files .npz, .npy or .safetensors, pooled in order.")],
     a: Annotated[int | None, about("Neuron at 0 degrees.", "--a")] = None,

@@ -131,6 +131,11 @@ SET_KEYS: dict[str, tuple[str, ...]] = {
     "controls.seed": (),
     "controls.chosen": ("unknown", "before", "after"),
     "controls.candidates": (),
+    "survey.neurons": (),
+    "survey.layers": (),
+    "survey.depth": ("forced", "free"),
+    "survey.then": (),
+    "survey.vectors": (),
     "analysis.family": (),
     "analysis.tests": ("difference", "separation", "controls"),
     "analysis.groups": (),
@@ -437,6 +442,10 @@ SOURCES: dict[str, Callable[[Typed], Values]] = {
     "trash SESSION...": _to_throw,
     "FILE|PRESET": _specs,
     "SPEC.toml|PRESET": _specs,
+    "SPEC.toml|PRESET|SESSION": lambda typed: iter((*_specs(typed), *_sessions(typed))),
+    "all|0..99|FILE|top:N": lambda typed: iter(("all", "top:", *_files()(typed))),
+    "0..11|all": _words("all"),
+    "top:N": _words("top:50"),
     "KEY=VALUE": _set_keys,
     "explain [WORD]...": _terms,
     "SETTING=VALUE": _settings,
@@ -456,7 +465,7 @@ SOURCES: dict[str, Callable[[Typed], Values]] = {
 """Where values come from, by what stands for a parameter in the help, with its command's name where that differs."""
 FREE = (
     *("NAME", "NAME|PATH", "TEXT", "WORD...", "[WORD]...", "JOB...", "X", "Y", "X Y", "A", "A B", "T,...", "FACTOR"),
-    *("FACTOR=LEVEL", "CHOICE", "' yes, no'"),
+    *("FACTOR=LEVEL", "CHOICE", "' yes, no'", "373,...", "L.N", "N|L.N", "LABEL"),
 )
 """What stands in the help for what only its user can know; a test asks of every parameter which of these it is."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from srm_explorer.engine.analyses import spreads_before
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import Experiment, ModelSpec, read_experiment
+from srm_explorer.engine.experiment import Experiment, ModelSpec, SpecSource, read_experiment
 from srm_explorer.engine.figures import count_of, three_digits, unseen_caption
 from srm_explorer.engine.launch.start import outcome_line, start_run, usable_worker
 from srm_explorer.engine.launch.watch import Watch
@@ -32,9 +32,9 @@ def run_command(spec: str, overrides: Sequence[str], session: str | None, restar
     """Run an experiment, or go on with it, or show that it is finished; return the exit status."""
     outcome, seconds, tokens = run_watched(spec, overrides, session, restart=restart, quiet=as_json)
     if as_json:
-        say_json(_summary(outcome, seconds, tokens))
+        say_json(outcome_summary(outcome, seconds, tokens))
     else:
-        say(*_lines(outcome, seconds, tokens))
+        say(*outcome_lines(outcome, seconds, tokens))
     return INTERRUPTED if outcome.status == "interrupted" else 0
 
 
@@ -44,6 +44,17 @@ def run_watched(
     """Run an experiment under the eyes of a watch; return what came of it, seconds and tokens of this start."""
     experiment, source = read_experiment(spec, overrides=overrides)
     path = default_path(experiment, source.name) if session is None else session_path(session)
+    return run_experiment_watched(experiment, source, path, restart=restart, quiet=quiet)
+
+
+def run_experiment_watched(
+    experiment: Experiment, source: SpecSource, path: Path, *, restart: bool, quiet: bool
+) -> tuple[Outcome, float, int]:
+    """The same of an experiment that was read.
+
+    Args:
+        path: where its session is saved.
+    """
     began = time.monotonic()
     notes = tuple(filter(None, [source.note, unseen_caption(experiment)]))
     watch = Watch(quiet=quiet, opening=notes)
@@ -68,13 +79,15 @@ def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restar
         return start_run(experiment, base, path, watch, restart=restart)
 
 
-def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:
+def outcome_lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:
+    """What came of a run, where it is, and how to look at it."""
     session, lines = outcome.session, [outcome_line(outcome, seconds, tokens)]
     if session is None:
         return lines
     if is_demo(session):
         lines.append("demo model: a small model that ships with the program; its results show how it works, no more")
-    return [*lines, f"saved as {outcome.path}", f"look at it: srm-explorer show {shown_name(outcome)}"]
+    look = "survey" if session.spec.survey else "show"
+    return [*lines, f"saved as {outcome.path}", f"look at it: srm-explorer {look} {shown_name(outcome)}"]
 
 
 def is_demo(session: Session) -> bool:
@@ -86,7 +99,8 @@ def shown_name(outcome: Outcome) -> str:
     return outcome.path.stem if session_path(outcome.path.stem) == outcome.path else str(outcome.path)
 
 
-def _summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
+def outcome_summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
+    """The same, as plain data."""
     session = outcome.session
     return {
         "session": outcome.path,

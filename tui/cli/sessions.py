@@ -306,6 +306,17 @@ def export_command(
         say(f"{count(rest, 'control run')} left out; --controls writes them too")
 
 
+def export_survey(session: str, csv_file: Path | None, parquet_file: Path | None) -> None:
+    """Write the neurons of a survey; a file that is there is replaced in one step."""
+    opened = load_session(paths.session_path(session))
+    if csv_file is not None:
+        rows = export(opened, csv=csv_file, survey=True)
+        say(f"{count(rows, 'row')} of the survey written to {visible(str(csv_file))}")
+    if parquet_file is not None:
+        rows = export(opened, parquet=parquet_file, survey=True)
+        say(f"{count(rows, 'row')} of the survey written to {visible(str(parquet_file))}")
+
+
 def diff_command(
     session: str,
     others: Sequence[str],

@@ -117,6 +117,7 @@ def export_session(
         about("Name vectors by prompt number, or factors; factors: CSV of core_id ... sweep, prompt, output."),
     ] = None,
     controls: Annotated[bool, about("The runs of controls too.", "--controls")] = False,
+    survey: Annotated[bool, about("A survey's neurons, a row a value of each, in place of runs.", "--survey")] = False,
 ) -> None:
     """Export runs as CSV or Parquet, vectors as .npz."""
     if csv is None and npz is None and parquet is None:
@@ -125,6 +126,11 @@ def export_session(
         raise BadParameter("only vectors have any: give --npz too", param_hint="--site")
     if keys is not None and npz is None and (csv is None or keys == "number"):
         raise BadParameter("only vectors have any: give --npz too", param_hint="--keys")
+    if survey:
+        if npz is not None or keys is not None or controls:
+            raise BadParameter("a survey's neurons are rows: give --csv or --parquet alone", param_hint="--survey")
+        cli.sessions.export_survey(session, csv, parquet)
+        return
     cli.sessions.export_command(session, csv, parquet, npz, site, keys, controls)
 
 

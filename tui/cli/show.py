@@ -104,6 +104,8 @@ def show_command(
         say_json(session_json(opened, chosen, grouping, threshold, family))
         return
     say(*header_lines(opened))
+    if opened.spec.survey:
+        say("", f"below, the baseline alone; its neurons: srm-explorer survey {visible(session)}")
     if not chosen:
         say("", no_plane(opened))
     for record in chosen:

@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from srm_explorer.engine.experiment import Experiment, Site, conditions
+from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions, survey_settings
 from srm_explorer.engine.experiment.conditions import Grid
+from srm_explorer.engine.experiment.survey import chosen
 from srm_explorer.engine.figures import count_of, three_digits
 from srm_explorer.engine.runs.pace import Pace, known_pace
 from srm_explorer.engine.runs.plan import ITEM_BYTES, Sizes, captured_bytes, rows_within
 from srm_explorer.engine.session.lengths import depends_on_length
+from srm_explorer.engine.session.survey import SKETCH
 from srm_explorer.engine.stats.equivalence import detectable_effect
 from srm_explorer.engine.worker.protocol import Description
 
@@ -33,6 +35,11 @@ class Cost:
         may_feed_again: whether texts of one prompt may differ in length, so that those that others end before are fed
             once more, for their means over common tokens.
         units: how many units the prompts make; None where that is not known.
+        neurons: that a survey changes, one after the other; 0 without one, and where the model is not known.
+        values: that each of them is given.
+        scored: texts that are scored under them; their tokens are not generated, see `scored_tokens`.
+        scored_tokens: of these.
+        disk: bytes that a survey's tables take.
     """
 
     runs: int
@@ -42,6 +49,11 @@ class Cost:
     control_runs: int = 0
     may_feed_again: bool = False
     units: int | None = None
+    neurons: int = 0
+    values: int = 0
+    scored: int = 0
+    scored_tokens: int = 0
+    disk: int = 0
 
     @property
     def detectable(self) -> float | None:
@@ -56,8 +68,12 @@ class Cost:
         """
         controls = f" + {count_of(self.control_runs, 'control run')}" if self.control_runs else ""
         facts = [f"{count_of(self.runs - self.control_runs, 'run')}{controls}", f"{self.tokens:,} tokens"]
+        if self.neurons:
+            of = f"{count_of(self.neurons, 'neuron')} × {count_of(self.values, 'value')}"
+            facts = [of, *([f"{count_of(self.scored, 'text')} scored"] if self.scored else []), *facts]
         facts += [f"about {duration(self.seconds)}"] if self.seconds is not None else []
         facts += [size(self.memory)] if self.memory is not None else []
+        facts += [f"{size(self.disk)} on disk"] if self.disk else []
         if self.units is not None:
             seen = "too few for a p" if self.detectable is None else f"see {three_digits(self.detectable)} sd"
             facts.append(f"{count_of(self.units, 'unit')} {seen}")
@@ -79,6 +95,8 @@ def estimate(
         description: of the model in use; None without one.
         units: that the prompts make; None where that is not known.
     """
+    if experiment.survey:
+        return _surveyed(experiment, n_prompts, rate, description, units)
     kinds = [condition.kind for condition in conditions(experiment)]
     grid = Grid(n_prompts, experiment.generation.samples, len(kinds))
     tokens = len(grid) * experiment.generation.tokens
@@ -89,6 +107,64 @@ def estimate(
     controls = n_prompts * experiment.generation.samples * kinds.count("control")
     again = experiment.generation.stop_at_eos and experiment.capture.reduce == "mean" and depends_on_length(experiment)
     return Cost(len(grid), tokens, seconds, memory, controls, again, units)
+
+
+SCORING = 10
+"""Times as many tokens a second as a model writes that it scores, where nothing is known of it: a text at once."""
+_TOLD = 10
+"""Token ids of each list of a neuron under a value."""
+
+
+def _surveyed(
+    experiment: Experiment, n_prompts: int, rate: float | None, description: Description | None, units: int | None
+) -> Cost:
+    """The cost of a survey: its baseline, the texts that are scored, and those that are written."""
+    survey, template = experiment.survey, experiment.interventions[0]
+    texts, values = n_prompts * experiment.generation.samples, len(survey_settings(experiment))
+    fits = description is not None and description.shape.name == experiment.model.name
+    shape = description.shape if description is not None and fits else None
+    neurons = _neurons(experiment, shape)
+    settings = neurons * values
+    forced = settings * texts if survey.depth == "forced" else 0
+    written = min(survey.goes_on, neurons) * values * (texts - texts // 2) if survey.goes_on else 0
+    written += settings * texts if survey.depth == "free" else 0
+    each = experiment.generation.tokens
+    tokens = (texts + written) * each
+    seconds = (tokens + forced * each / SCORING) / rate if rate and neurons else None
+    sites, planes = len(experiment.capture.sites), len(experiment.planes)
+    disk = forced * (12 + 4 * sites) + (settings * 8 * _TOLD if forced else 0)
+    disk += written * (16 + sites * (8 + 4 * SKETCH) + 8 * planes)
+    if shape is not None and written:
+        kept = len(survey.kept_cells(template, survey.cells(template, shape)))
+        widths = sum(shape.width(Site.parse(site)) for site in experiment.capture.sites)
+        disk += kept * values * texts * widths * 4
+    memory = None
+    if description is not None and fits and description.weight_bytes > 0:
+        memory = _memory(experiment, max(texts, settings), description)
+    return Cost(
+        runs=texts + written,
+        tokens=tokens,
+        seconds=seconds,
+        memory=memory,
+        units=units,
+        neurons=neurons,
+        values=values,
+        scored=forced,
+        scored_tokens=forced * each,
+        disk=disk,
+    )
+
+
+def _neurons(experiment: Experiment, shape: ModelShape | None) -> int:
+    """How many neurons a survey changes; 0 where the model would have to be known for it."""
+    survey, template = experiment.survey, experiment.interventions[0]
+    if shape is not None:
+        return len(survey.cells(template, shape))
+    picked, layers = chosen(survey.neurons), chosen(survey.layers or "0")
+    if picked.everything or layers.everything:
+        return 0
+    each = picked.top or len(picked.numbers)
+    return each * max(1, len(layers.numbers)) + len(picked.cells)
 
 
 def estimate_here(

@@ -25,6 +25,7 @@ COMMANDS = (
     "open",
     "serve",
     "run",
+    "survey",
     "sweep",
     "show",
     "sessions",

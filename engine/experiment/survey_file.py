@@ -1,0 +1,75 @@
+"""The neurons of a survey as they are given to a command: words of the experiment file, or a file that lists them."""
+
+from __future__ import annotations
+
+import re
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.survey import chosen
+from srm_explorer.engine.experiment.values import shown
+from srm_explorer.engine.io.files import read_text
+
+_PARTS = re.compile(r"\s*[,;\t]\s*|\s+")
+_NUMBER = re.compile(r"[0-9]{1,7}")
+_FORM = "write a neuron a line, or layer and neuron, or CSV with columns layer and neuron"
+_LISTS = (".txt", ".csv", ".tsv", ".dat")
+"""Endings of what is taken for a file wherever it lies."""
+
+
+def survey_overrides(**fields: str | int | None) -> list[str]:
+    """Fields of [survey] as overrides of an experiment; those that are None are left as they are.
+
+    Args:
+        fields: neurons, which may name a file, layers, depth, then and vectors.
+
+    Raises:
+        ExplorerError: a file that lists no neurons.
+    """
+    given = {name: str(value) for name, value in fields.items() if value is not None}
+    if "neurons" in given:
+        given["neurons"] = neurons_given(given["neurons"])
+    # As text: TOML would take 11.370 for a number.
+    return [f'survey.{name}="{_escaped(text)}"' for name, text in given.items()]
+
+
+def neurons_given(text: str) -> str:
+    """Neurons as [survey] writes them, read from a file where the text names one.
+
+    A line of the file is a neuron, or its layer and itself; or the first line names columns, layer and neuron among
+    them, as the CSV of a survey has them. Empty lines and what follows # are left out; what comes twice counts once.
+
+    Raises:
+        ExplorerError: the file cannot be read, a line of it is neither, or it lists none.
+    """
+    path = paths.expanded(text)
+    if not ("/" in text or text.lower().endswith(_LISTS) or path.is_file()):
+        return text
+    lines = [line.partition("#")[0].strip().strip('"') for line in read_text(path).lstrip("\ufeff").splitlines()]
+    numbered = [(number, _PARTS.split(line)) for number, line in enumerate(lines, 1) if line]
+    if not numbered:
+        raise ExplorerError("it lists no neurons", where=str(path), remedy=_FORM)
+    where, header = numbered[0]
+    columns: list[int] | None = None
+    if not all(_NUMBER.fullmatch(part) for part in header):
+        names = [part.strip('"').lower() for part in header]
+        if "neuron" not in names:
+            what = f"{shown(' '.join(header))} is no neuron, and no heading that has a column neuron"
+            raise ExplorerError(what, where=f"{path}, line {where}", remedy=_FORM)
+        columns = [names.index(name) for name in ("layer", "neuron") if name in names]
+        numbered = numbered[1:]
+    found: dict[str, None] = {}
+    for number, parts in numbered:
+        fields = parts if columns is None else [parts[at] if at < len(parts) else "" for at in columns]
+        fields = [field.strip('"') for field in fields]
+        if not 1 <= len(fields) <= 2 or not all(_NUMBER.fullmatch(field) for field in fields):
+            said = shown(" ".join(parts))
+            raise ExplorerError(f"{said} is no neuron", where=f"{path}, line {number}", remedy=_FORM)
+        found[".".join(str(int(field)) for field in fields)] = None
+    if not found:
+        raise ExplorerError("it lists no neurons", where=str(path), remedy=_FORM)
+    return str(chosen(", ".join(found)))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

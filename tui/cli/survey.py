@@ -1,0 +1,274 @@
+"""`srm-explorer survey`: many neurons changed alike, one after the other; what came of it, and one of them opened."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from srm_explorer.engine import ExplorerError, paths
+from srm_explorer.engine.analyses import (
+    cell_experiment,
+    marked,
+    survey_csv,
+    survey_figure,
+    survey_study,
+    tables_in,
+)
+from srm_explorer.engine.experiment import Experiment, SpecSource, available_presets, read_experiment
+from srm_explorer.engine.experiment.survey import chosen
+from srm_explorer.engine.experiment.survey_file import survey_overrides
+from srm_explorer.engine.figures import HistogramFigure
+from srm_explorer.engine.figures.paper import ColumnWidth
+from srm_explorer.engine.io.files import check_writable, write_atomic
+from srm_explorer.engine.runs import default_path, read_inputs
+from srm_explorer.engine.session import Session, load_session
+from srm_explorer.tui.charts.histogram import paint_histogram
+from srm_explorer.tui.cli import pictures
+from srm_explorer.tui.cli.figures import FigureFile
+from srm_explorer.tui.cli.output import note, say, say_json, screen_size, visible
+from srm_explorer.tui.cli.run import (
+    INTERRUPTED,
+    measure_here,
+    outcome_lines,
+    outcome_summary,
+    price,
+    run_experiment_watched,
+)
+from srm_explorer.tui.cli.tables import say_tables
+from srm_explorer.tui.experiment.cost import estimate_here
+from srm_explorer.tui.explorer.draft import as_draft
+
+MOST = 20
+"""Rows of a table that are printed."""
+
+
+@dataclass(frozen=True)
+class SurveyRun:
+    """What is to be surveyed, as it was typed; None where the experiment itself says it."""
+
+    neurons: str | None = None
+    layers: str | None = None
+    depth: Literal["forced", "free"] | None = None
+    then: str | None = None
+    vectors: str | None = None
+
+    @property
+    def overrides(self) -> list[str]:
+        """Its fields, for the experiment."""
+        return survey_overrides(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+
+
+@dataclass(frozen=True)
+class SurveyView:
+    """What is told of a survey, and how.
+
+    Attributes:
+        settings: of `survey_study`; those that are None were not given.
+        chart: which is drawn below the tables.
+        most: rows of a table.
+    """
+
+    settings: Mapping[str, Any]
+    chart: Literal["distribution", "map", "none"] = "distribution"
+    most: int = MOST
+    csv: Path | None = None
+    figure: Path | None = None
+    column: ColumnWidth = "single"
+    width: int | None = None
+    height: int | None = None
+    as_json: bool = False
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The settings that were given."""
+        return {name: value for name, value in self.settings.items() if value is not None}
+
+
+def survey_command(
+    named: str,
+    overrides: Sequence[str],
+    what: SurveyRun,
+    session: str | None,
+    view: SurveyView,
+    *,
+    restart: bool,
+    plan: bool,
+) -> int:
+    """Survey the neurons of an experiment, or go on with it, and tell what came of it; exit status."""
+    spec, changes = _spec_of(named), _changes(overrides, what)
+    file = _checked(view)
+    if plan:
+        _plan(spec, changes, as_json=view.as_json)
+        return 0
+    experiment, source = _read(spec, changes)
+    path = default_path(experiment, source.name) if session is None else paths.session_path(session)
+    outcome, seconds, tokens = run_experiment_watched(experiment, source, path, restart=restart, quiet=view.as_json)
+    status = INTERRUPTED if outcome.status == "interrupted" else 0
+    done = outcome.session if _is_told(outcome.session) else None
+    summary = outcome_summary(outcome, seconds, tokens)
+    if not view.as_json:
+        say(*outcome_lines(outcome, seconds, tokens), *([""] if done is not None else []))
+    elif done is None:
+        say_json({**summary, "tables": []})
+    if done is not None:
+        _tell(done, view, file, summary)
+    return status
+
+
+def show_survey(session: str, view: SurveyView) -> None:
+    """Tell what a saved survey found."""
+    file = _checked(view)
+    _tell(load_session(paths.session_path(session)), view, file, {"session": session})
+
+
+def open_cell(session: str, cell: str, *, plan: bool, restart: bool, as_json: bool) -> int:
+    """Run one neuron of a survey as a session of its own, or say that it was; exit status."""
+    opened = load_session(paths.session_path(session))
+    layer, neuron = _cell(opened, cell)
+    _, name, base = as_draft(opened)
+    experiment = cell_experiment(opened.spec, layer, neuron)
+    path = default_path(experiment, f"{name}-L{layer}-n{neuron}")
+    if plan:
+        inputs = read_inputs(experiment, base)
+        say(price(*estimate_here(experiment, base, len(inputs.prompts), units=inputs.units)))
+        return 0
+    source = SpecSource(path.stem, base)
+    outcome, seconds, tokens = run_experiment_watched(experiment, source, path, restart=restart, quiet=as_json)
+    if as_json:
+        say_json(outcome_summary(outcome, seconds, tokens))
+    else:
+        say(*outcome_lines(outcome, seconds, tokens))
+    return INTERRUPTED if outcome.status == "interrupted" else 0
+
+
+def is_survey(named: str) -> bool:
+    """Whether what was named is a saved survey, and no experiment to be surveyed."""
+    if named in available_presets() or named.endswith(".toml"):
+        return False
+    path = paths.session_path(named)
+    return path.exists() and bool(load_session(path).spec.survey)
+
+
+def _spec_of(named: str) -> str:
+    """A session's name as the path of its file; anything else as it is."""
+    if "/" in named or named.endswith((".toml", ".json")) or named in available_presets():
+        return named
+    path = paths.session_path(named)
+    return str(path) if path.exists() else named
+
+
+def _changes(overrides: Sequence[str], what: SurveyRun) -> list[str]:
+    return [*overrides, *what.overrides]
+
+
+def _read(spec: str, changes: Sequence[str]) -> tuple[Experiment, SpecSource]:
+    try:
+        experiment, source = read_experiment(spec, overrides=changes)
+    except ExplorerError as error:
+        # What was typed is an option of this command, and no --set.
+        where = re.sub(r"^--set, survey\.", "--", error.where)
+        raise ExplorerError(error.what, where=where, remedy=error.remedy) from None
+    if not experiment.survey:
+        raise ExplorerError("no neurons are named to survey", remedy="give --neurons all, or 0..99, or top:200")
+    return experiment, source
+
+
+def _checked(view: SurveyView) -> FigureFile | None:
+    """The figure's file; whatever is to be written can be, before anything is computed for it."""
+    if view.csv is not None:
+        check_writable(paths.absolute(view.csv).parent)
+    return FigureFile.of(view.figure, view.column)
+
+
+def _is_told(session: Session | None) -> bool:
+    tables = session.survey() if session is not None else None
+    return tables is not None and any(part is not None and len(part.cells) for part in (tables.forced, tables.free))
+
+
+def _tell(
+    session: Session, view: SurveyView, file: FigureFile | None, further: Mapping[str, Any] | None = None
+) -> None:
+    findings = marked(survey_study(session, view.asked), session)
+    if view.csv is not None:
+        mark = "\t" if view.csv.suffix.lower() == ".tsv" else ","
+        texts = {"texts": view.asked["texts"]} if "texts" in view.asked else {}
+        by = {findings["depth"]: view.asked["measure"]} if "measure" in view.asked else {}
+        write_atomic(view.csv, survey_csv(session, {**texts, **by}, mark))
+    named, *others = (tables := tables_in(findings))[-1:] + tables[:-1]
+    if view.as_json:
+        said = {**(further or {}), "depth": findings["depth"], "depths": findings["depths"]}
+        say_tables(tables, form="json", further=said)
+    else:
+        say_tables((named, *others), most=view.most)
+        _draw(findings, view)
+    if view.csv is not None and not view.as_json:
+        note(f"a row a layer, neuron and value written to {visible(str(view.csv))}")
+    if file is not None:
+        chart = "map" if view.chart == "map" else "distribution"
+        file.write(survey_figure(session, chart, view.asked), f"the {chart} of {session.name}", quiet=view.as_json)
+
+
+def _draw(findings: Mapping[str, Any], view: SurveyView) -> None:
+    width, height = screen_size(view.width, view.height)
+    if view.chart == "distribution":
+        spread = HistogramFigure.from_dict(findings["histogram"])
+        rows = max(min(height, 24), 9)
+        say("", pictures.chart(lambda: paint_histogram(spread, width, rows), lambda: spread, width, rows))
+
+
+def _cell(session: Session, text: str) -> tuple[int, int]:
+    """A neuron of a survey as it was typed: 373 of its one layer, or 11.373."""
+    tables = session.survey()
+    try:
+        picked = chosen(text)
+    except ExplorerError:
+        picked = None
+    layers = sorted({int(layer) for layer in tables.layer}) if tables is not None else []
+    cells = list(picked.cells) if picked is not None else []
+    if picked is not None and len(layers) == 1:
+        cells += [(layers[0], neuron) for neuron in picked.numbers]
+    if len(cells) == 1:
+        if tables is not None and tables.place(*cells[0]) < 0:
+            layer, neuron = cells[0]
+            what = f"neuron {layer}.{neuron} was not surveyed"
+            raise ExplorerError(what, where=session.name, remedy="choose one of its table")
+        return cells[0]
+    remedy = "write its layer too: 11.373" if picked is not None and picked.numbers else "write 373, or 11.373"
+    raise ExplorerError(f"{visible(text)} names no neuron", where="--open", remedy=remedy)
+
+
+def _plan(spec: str, changes: Sequence[str], *, as_json: bool) -> None:
+    """Print what a survey would cost; run nothing."""
+    experiment, source = _read(spec, changes)
+    if source.note and not as_json:
+        note(source.note)
+    inputs = read_inputs(experiment, source.base)
+    measure_here(experiment.model, source.base)
+    cost, pace = estimate_here(experiment, source.base, len(inputs.prompts), units=inputs.units)
+    warnings = inputs.warnings(experiment)
+    if as_json:
+        say_json(
+            {
+                "prompts": len(inputs.prompts),
+                "units": inputs.units,
+                "neurons": cost.neurons,
+                "values": cost.values,
+                "runs": cost.runs,
+                "texts_scored": cost.scored,
+                "tokens": cost.tokens,
+                "tokens_scored": cost.scored_tokens,
+                "seconds": cost.seconds,
+                "tokens_per_second": pace.rate or None,
+                "memory": cost.memory,
+                "disk": cost.disk,
+                "warnings": list(warnings),
+            }
+        )
+        return
+    say(price(cost, pace), *(visible(f"⚠ {warning}") for warning in warnings))
+    if not cost.neurons:
+        note("how many neurons there are is known once the model was loaded here: a run tells it")
