@@ -2,8 +2,8 @@
 
     python benchmarks/bench.py [--quick] [--real-model FOLDER] [--only NAME ...] [--gpu REPORT.json]
 
-Each section runs in a process of its own: one that fails, or takes too long, leaves its rows unmeasured and says why,
-and the others go on. Within a section ours and the references take turns, so that a busy machine slows both.
+Each section runs in a process of its own: one that fails, or finds no time left, leaves its rows unmeasured and says
+why, and the others go on. Within a section ours and the references take turns, so that a busy machine slows both.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Section:
 
     Args:
         call: the function that measures them, `file.function`.
-        seconds: that it may take, in the short run and in the whole one, on a machine that does nothing else; it is
-            ended after four times as long.
+        seconds: that it takes, about, in the short run and in the whole one, on a machine that does nothing else; it
+            is not begun where fewer are left.
         rows: that it fills.
         needs: what a machine may lack: the option that names it.
     """
@@ -57,6 +57,7 @@ def _growth(of: str) -> tuple[Asked, Asked]:
     )
 
 
+# Those with goals first: where the time is up, the others are left out.
 SECTIONS = {
     "decode": Section(
         "decoding.shaped",
@@ -80,10 +81,40 @@ SECTIONS = {
         ),
         "REAL_MODEL",
     ),
+    "growth of rows": Section("growth.decoding", (30, 60), (*_growth("rows"), *_growth("values"))),
+    "growth of neurons": Section("growth.neurons", (20, 30), _growth("neurons")),
+    "growth of vectors": Section("growth.vectors", (10, 10), _growth("vectors")),
+    "growth of sessions": Section("growth.sessions", (10, 10), _growth("sessions in the folder")),
+    "forced survey": Section(
+        "scoring.forced_survey",
+        (30, 60),
+        tuple(
+            Asked(f"survey: forced, {layer} layer, against one neuron at a time", "neurons/s")
+            for layer in ("last", "middle")
+        ),
+    ),
+    "free survey": Section(
+        "scoring.free_survey",
+        (25, 45),
+        (Asked("survey: free, middle layer, against one neuron at a time", "tokens/s"),),
+    ),
     "forcing": Section(
         "scoring.forcing",
         (20, 60),
         (Asked("forcing: against one run at a time", "runs/s"),),
+    ),
+    "listing": Section(
+        "sessions.listing",
+        (10, 10),
+        (
+            Asked("sessions: a folder of 2,000 listed", "s", under(1)),
+            Asked("sessions: a folder of 2,000 listed for the first time", "s"),
+        ),
+    ),
+    "opening": Section(
+        "sessions.opening",
+        (10, 10),
+        (Asked("sessions: one of 2,000 runs opened, against json.loads alone", "s"),),
     ),
     "spotlight": Section(
         "analyses.spotlight",
@@ -94,44 +125,6 @@ SECTIONS = {
         "analyses.resampling",
         (15, 15),
         (Asked("resampling: 10,000 times, against a loop over resamples", "s", under(1)),),
-    ),
-    "pairs": Section(
-        "analyses.pairs",
-        (15, 25),
-        (
-            Asked("plane finder: every pair of neurons, against one by one", "s"),
-            Asked("plane finder: the whole study", "s"),
-        ),
-    ),
-    "opening": Section(
-        "sessions.opening",
-        (10, 10),
-        (Asked("sessions: one of 2,000 runs opened, against json.loads alone", "s"),),
-    ),
-    "listing": Section(
-        "sessions.listing",
-        (10, 10),
-        (
-            Asked("sessions: a folder of 2,000 listed", "s", under(1)),
-            Asked("sessions: a folder of 2,000 listed for the first time", "s"),
-        ),
-    ),
-    "exchange": Section(
-        "sessions.exchange",
-        (15, 40),
-        (
-            Asked("import: vectors from .npz, against numpy.load", "s"),
-            Asked("export: vectors to .npz, against numpy.savez", "s"),
-            Asked("export: runs to CSV", "runs/s"),
-        ),
-    ),
-    "completion": Section(
-        "sessions.completion",
-        (10, 10),
-        tuple(
-            Asked(f"completion: {what}, against bare Python", "s")
-            for what in ("a command", "a session", "a key of --set", "a prompt set")
-        ),
     ),
     "frame": Section(
         "screen.first_frame",
@@ -147,9 +140,31 @@ SECTIONS = {
             Asked("screen: a step on a busy machine, against a full redraw", "ms"),
         ),
     ),
-    "growth of rows": Section("growth.decoding", (30, 60), (*_growth("rows"), *_growth("values"))),
-    "growth of vectors": Section("growth.vectors", (10, 10), _growth("vectors")),
-    "growth of sessions": Section("growth.sessions", (10, 10), _growth("sessions in the folder")),
+    "exchange": Section(
+        "sessions.exchange",
+        (15, 40),
+        (
+            Asked("import: vectors from .npz, against numpy.load", "s"),
+            Asked("export: vectors to .npz, against numpy.savez", "s"),
+            Asked("export: runs to CSV", "runs/s"),
+        ),
+    ),
+    "pairs": Section(
+        "analyses.pairs",
+        (15, 25),
+        (
+            Asked("plane finder: every pair of neurons, against one by one", "s"),
+            Asked("plane finder: the whole study", "s"),
+        ),
+    ),
+    "completion": Section(
+        "sessions.completion",
+        (10, 10),
+        tuple(
+            Asked(f"completion: {what}, against bare Python", "s")
+            for what in ("a command", "a session", "a key of --set", "a prompt set")
+        ),
+    ),
 }
 GPU = (
     Asked("GPU: 2,050 runs x 50 tokens of GPT-2 Small, fp32 with TF32", "s", under(1), needs="a GPU"),
@@ -197,13 +212,15 @@ class Bench:
         shaped: a random model of GPT-2 Small's shape.
         real: a real model, if there is one.
         scratch: for whatever the sections write.
+        until: by `time.monotonic`, when all must be done.
     """
 
-    def __init__(self, quick: bool, shaped: Path, real: Path | None, scratch: Path) -> None:
+    def __init__(self, quick: bool, shaped: Path, real: Path | None, scratch: Path, until: float) -> None:
         self._quick = quick
         self._shaped = shaped
         self._real = real
         self._scratch = scratch
+        self._until = until
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Measure a section, and fill its rows."""
@@ -212,6 +229,8 @@ class Bench:
             return self._empty(section, "not in the short run")
         if section.needs == "REAL_MODEL" and self._real is None:
             return self._empty(section, "unmeasured: no REAL_MODEL=FOLDER was given")
+        if self._until - time.monotonic() < section.seconds[0 if self._quick else 1]:
+            return self._empty(section, "unmeasured: the time was up (bench.py --minutes gives more)")
         into = self._scratch / f"{name}.rows"
         why = self._ended(name, section, into)
         lines = into.read_text().splitlines() if into.exists() else []
@@ -230,7 +249,7 @@ class Bench:
         command += ["--real-model", str(self._real)] if self._real else []
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         environment |= {f"XDG_{kind}_HOME": str(self._scratch / kind.lower()) for kind in ("DATA", "STATE", "CONFIG")}
-        limit = max(120, 4 * section.seconds[0 if self._quick else 1])
+        limit = max(1.0, self._until - time.monotonic())
         process = subprocess.Popen(
             command,
             env=environment,
@@ -244,7 +263,7 @@ class Bench:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.communicate()
-            return f"unmeasured: took more than {limit} s"
+            return f"unmeasured: it was not done in {limit:.0f} s (bench.py --minutes gives more)"
         except KeyboardInterrupt:
             os.killpg(process.pid, 9)
             raise
@@ -269,10 +288,10 @@ def gpu_rows(report: Path | None, quick: bool) -> list[dict[str, Any]]:
     found: dict[str, Measured] = {}
     if report is not None:
         content = json.loads(report.read_text())
+        about = ", ".join(f"{name} {value}" for name, value in content.get("about", {}).items() if name != "rehearsal")
         for row in content.get("rows", ()):
-            found[row["name"]] = Measured(
-                row["name"], row["value"], row.get("reference"), row.get("ratio"), note=row.get("note", "")
-            )
+            note = "; ".join(filter(None, (row.get("note"), about)))
+            found[row["name"]] = Measured(row["name"], row["value"], row.get("reference"), row.get("ratio"), note=note)
     return [filled(asked, found.get(asked.name), quick, "unmeasured: no device") for asked in GPU]
 
 
@@ -301,7 +320,7 @@ def page(rows: Sequence[dict[str, Any]], about: str) -> str:
         "| what | ours | reference | ratio | goal | |",
         "|---|--:|--:|--:|---|---|",
     ]
-    notes: list[str] = []
+    notes: dict[str, list[str]] = {}
     for row in rows:
         value = f"{brief(row['value'])} {row['unit']}" if row["value"] is not None else "unmeasured"
         spread = row["spread"]
@@ -312,8 +331,9 @@ def page(rows: Sequence[dict[str, Any]], about: str) -> str:
         goal = (row["goal"] or "").replace(">=", "≥").replace("<=", "≤")
         lines.append(f"| {row['name']} | {value} | {reference} | {ratio} | {goal} | {marks[row['met']]} |")
         if row["note"]:
-            notes.append(f"- {row['name']}: {row['note'].removeprefix('unmeasured: ')}.")
-    return "\n".join([*lines, "", *notes, ""])
+            notes.setdefault(row["note"].removeprefix("unmeasured: "), []).append(row["name"])
+    told = (f"- {'; '.join(names)}: {note}." for note, names in notes.items())
+    return "\n".join([*lines, "", *told, ""])
 
 
 def main() -> int:
@@ -323,6 +343,7 @@ def main() -> int:
     parser.add_argument("--real-model", type=Path, default=None, help="folder of a real model")
     parser.add_argument("--shaped", type=Path, default=None, help="a random model, instead of one made on the spot")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="these sections; nothing is written")
+    parser.add_argument("--minutes", type=float, default=None, help="after which nothing is begun: 4.7, or 14")
     parser.add_argument("--gpu", type=Path, default=None, help="report of tools/gpu_check.py")
     for hidden in ("--section", "--into", "--scratch"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
@@ -337,7 +358,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         print("making a random model of GPT-2 Small's shape", flush=True)
         shaped = asked.shaped or random_model(Path(scratch) / "gpt2-shaped")
-        bench = Bench(asked.quick, shaped, asked.real_model, Path(scratch))
+        until = began + 60 * (asked.minutes or (4.7 if asked.quick else 14))
+        bench = Bench(asked.quick, shaped, asked.real_model, Path(scratch), until)
         names = asked.only or list(SECTIONS)
         for number, name in enumerate(names):
             passed = time.monotonic() - began

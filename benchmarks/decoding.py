@@ -23,7 +23,7 @@ from srm_explorer.engine.runs.plan import plan_layout
 
 TOKENS = 50
 PROTOCOL = (-20.0, -10.0, -6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 10.0, 20.0)
-SMALL = (-2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0, 1.5)
+SMALL = (-6.0, -4.0, -3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Values under which about half of a real model's texts stay what they were."""
 
 
@@ -193,7 +193,7 @@ def shaped(options: Options) -> None:
     batches = runs.some(150) if options.quick else list(runs.batches)
     taken(compared, batches, 2 if options.quick else 4, singly=True)
     count = sum(map(len, batches))
-    said = f"{count} of {len(runs.grid)} runs, {len(batches[0])} rows a batch, {torch.get_num_threads()} threads"
+    said = f"{count} of {len(runs.grid)} runs, {len(batches[0])} rows a batch, threads: {torch.get_num_threads()}"
     report.rates("decode: against one run at a time (i)", *against(compared, compared.one_by_one), said)
     report.rates("decode: against one value at a time (ii)", *against(compared, compared.by_value), said)
     report.rates("decode: share of what matrix products alone allow", compared.ours, compared.limits, said)
@@ -209,7 +209,7 @@ def real(options: Options) -> None:
     compared = warmed(options.real, SMALL)
     runs, report = compared.runs, options.report
     taken(compared, list(runs.batches), 3, singly=False)
-    said = f"{len(runs.grid)} runs, {len(runs.batches[0])} rows a batch, {torch.get_num_threads()} threads"
+    said = f"{len(runs.grid)} runs, {len(runs.batches[0])} rows a batch, threads: {torch.get_num_threads()}"
     report.rates("real model: against one value at a time (ii)", *against(compared, compared.by_value), said)
     report.rates("real model: against matrix products that share nothing", compared.ours, compared.limits, said)
     report.add(Measured("real model: texts that a clamp leaves as they are", 100 * compared.staying(), note=said))

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from analyses import swept
-from measuring import Measured, Options, Report, brief, peak_above, seconds
+from measuring import Measured, Options, Report, brief, memory, reset_peak, seconds
+from scoring import drawn_texts, surveyed
 from sessions import folder_of
 
 from srm_explorer.engine.experiment import ModelSpec
@@ -30,13 +31,16 @@ def grown(report: Report, of: str, prepare: Callable[[int], Callable[[], Any]]) 
         of: what there is more of.
         prepare: makes the work of so many times as much; what it makes ready is not measured.
     """
+    # From here on: what a process has once had, it keeps for the next size.
+    before = memory("VmRSS")
     prepare(1)()
     spent: list[float] = []
     peaks: list[float] = []
     for times in TIMES:
         work = prepare(times)
-        peak, took, _ = peak_above(work)
-        peaks.append(max(LEAST, peak) / 2**20)
+        reset_peak()
+        took = seconds(work)
+        peaks.append(max(LEAST, memory("VmHWM") - before) / 2**20)
         spent.append(min(took, *(seconds(work) for _ in range(2))))
     for what, unit, numbers in (("time", "s", spent), ("memory", "MB", peaks)):
         told = ", ".join(f"{times}x {brief(number)} {unit}" for times, number in zip(TIMES, numbers, strict=True))
@@ -67,6 +71,14 @@ def decoding(options: Options) -> None:
     tokens = 3 if options.quick else 6
     grown(options.report, "rows", lambda times: _rows(model, 16 * times, 1, tokens=tokens))
     grown(options.report, "values", lambda times: _rows(model, 4, 4 * times, tokens=tokens))
+
+
+def neurons(options: Options) -> None:
+    """Neurons of the middle layer that a forced survey scores one text under."""
+    model = load_model(ModelSpec(name=str(options.shaped), device="cpu"))
+    texts, site = drawn_texts(model, 1, ()), f"blocks.{model.shape.n_layers // 2}.mlp.hook_post"
+    few = 4 if options.quick else 8
+    grown(options.report, "neurons", lambda times: lambda: surveyed(model, texts, site, range(few * times)))
 
 
 def vectors(options: Options) -> None:

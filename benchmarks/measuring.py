@@ -180,15 +180,20 @@ def memory(field: str) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
+def reset_peak() -> None:
+    """Let VmHWM start from now (Linux)."""
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+
+
 def peak_above(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> tuple[int, float, T]:
     """Time some work and look at its memory.
 
     Returns:
         bytes at its peak above what the process held before (Linux; 0 elsewhere), seconds, what comes of it.
     """
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")
+    reset_peak()
     before = memory("VmRSS")
     took, result = timed(work, *arguments, **options)
     return max(0, memory("VmHWM") - before), took, result

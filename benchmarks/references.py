@@ -161,6 +161,19 @@ class PlainModel:
             logits = self.model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0]
         return logits[-last - 1 : -1].log_softmax(dim=-1)
 
+    def scores(self, texts: Sequence[tuple[Sequence[int], Sequence[int]]], edits: Sequence[Edit]) -> list[Tensor]:
+        """Read prompts and what follows each in one pass under some clamps: [token, vocab] log-probabilities a text."""
+        width = max(len(prompt) + len(tokens) for prompt, tokens in texts)
+        # Right-padded: under a causal mask, what comes after a text changes nothing in it.
+        ids = torch.zeros(len(texts), width, dtype=torch.long)
+        for row, (prompt, tokens) in enumerate(texts):
+            ids[row, : len(prompt) + len(tokens)] = torch.tensor([*prompt, *tokens])
+        with torch.inference_mode(), self.clamped(edits):
+            streams = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            spans = [slice(len(prompt) - 1, len(prompt) + len(tokens) - 1) for prompt, tokens in texts]
+            there = torch.cat([stream[span] for stream, span in zip(streams, spans, strict=True)])
+            return list(self.model.lm_head(there).log_softmax(dim=-1).split([len(tokens) for _, tokens in texts]))
+
     def products(self) -> Products:
         """The matrix products of a token, with the model's own weights."""
         return Products(self.model)

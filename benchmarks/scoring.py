@@ -1,4 +1,4 @@
-"""Given texts scored under clamps, in rows of one pass, beside a forward pass a run."""
+"""Given texts under clamps: a few values of one neuron, and many neurons, beside a run and a neuron at a time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from references import PlainModel
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.cells import CellScorer, Settings
+from srm_explorer.engine.model.decoding import Generation, Row, rows_that_fit
 from srm_explorer.engine.model.forcing import Forced, GivenText, score_texts
-from srm_explorer.engine.model.intervene import Edit
+from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.static import decode
 from srm_explorer.engine.prompts import load_prompt_set
 
 VALUES = (-20.0, -10.0, -6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 10.0, 20.0)
@@ -69,3 +72,78 @@ def _scored(model: LoadedModel, text: GivenText) -> list[Forced]:
 
 def _difference(one: Forced, other: np.ndarray) -> float:
     return float(np.abs(np.stack([one.scores.logp, one.scores.kl]) - other).max())
+
+
+NEURONS = 64
+"""Neurons of a turn of a survey."""
+VALUE = 6.0
+
+
+def one_by_one(plain: PlainModel, texts: list[GivenText], site: str, neurons: range) -> np.ndarray:
+    """Score all texts under one neuron's clamp after another, all texts in one pass: [neuron, text] mean KL."""
+    given = [(text.prompt, text.tokens) for text in texts]
+    base = plain.scores(given, ())
+    found: list[list[float]] = []
+    for neuron in neurons:
+        under = plain.scores(given, (Edit(site, "clamp", "all", (neuron,), (VALUE,)),))
+        found.append([float((p.exp() * (p - q)).sum(dim=-1).mean()) for p, q in zip(base, under, strict=True)])
+    return np.array(found)
+
+
+def surveyed(model: LoadedModel, texts: list[GivenText], site: str, neurons: range) -> np.ndarray:
+    """Score all texts under the clamps of many neurons, as a forced survey does: [neuron, text] mean KL."""
+    chosen = np.array(neurons, np.int64)
+    scorer = CellScorer(model, Settings(site, "clamp", chosen, np.full(len(chosen), VALUE)), (), 64)
+    return np.stack([scorer.score(text.prompt, text.tokens, "all").kl for text in texts], axis=1)
+
+
+def forced_survey(options: Options) -> None:
+    """Neurons of the last layer, where logits have a closed form, and of the middle one."""
+    model, plain = load_model(ModelSpec(name=str(options.shaped), device="cpu")), PlainModel(options.shaped)
+    texts = drawn_texts(model, 4, ())
+    for where, layer in (("last", model.shape.n_layers - 1), ("middle", model.shape.n_layers // 2)):
+        site = f"blocks.{layer}.mlp.hook_post"
+        ours: list[float] = []
+        theirs: list[float] = []
+        farthest = 0.0
+        surveyed(model, texts[:1], site, range(2))
+        few = range(2 if options.quick else 4)
+        for turn in range(2 if options.quick else 3):
+            neurons = range(NEURONS * turn, NEURONS * (turn + 1))
+            took, found = timed(surveyed, model, texts, site, neurons)
+            ours.append(len(neurons) / took)
+            took, slow = timed(one_by_one, plain, texts, site, neurons[: len(few)])
+            theirs.append(len(few) / took)
+            farthest = max(farthest, float(np.abs(found[: len(few)] - slow).max()))
+        note = f"{len(texts)} texts of {TOKENS} tokens, one value; KL differs by at most {farthest:.1e} nats"
+        options.report.rates(f"survey: forced, {where} layer, against one neuron at a time", ours, theirs, note)
+
+
+def free_survey(options: Options) -> None:
+    """Texts written under clamps of many neurons of the middle layer, beside all prompts under one neuron at a time.
+
+    The batch is a free part's: for each prompt all neurons, so that they share it.
+    """
+    model, plain = load_model(ModelSpec(name=str(options.shaped), device="cpu")), PlainModel(options.shaped)
+    layer, tokens = model.shape.n_layers // 2, 20
+    sites = [f"blocks.{layer}.mlp.hook_post", f"blocks.{model.shape.n_layers - 1}.hook_resid_post"]
+    captures = [Capture(site, "mean", "generated") for site in sites]
+    prompts = [text.prompt for text in drawn_texts(model, 20, ())]
+    most = rows_that_fit(model, max(map(len, prompts)) + tokens, captures)
+    neurons = range(most // 4)
+    ours: list[float] = []
+    theirs: list[float] = []
+    differing = 0
+    for turn in range(1 if options.quick else 2):
+        some = prompts[4 * turn : 4 * turn + 4]
+        rows = [Row(p, (Edit(sites[0], "clamp", "all", (n,), (VALUE,)),)) for p in some for n in neurons]
+        took, decoded = timed(decode, model, rows, Generation(tokens), captures)
+        ours.append(len(rows) * tokens / took)
+        edits = (Edit(sites[0], "clamp", "all", (neurons[turn],), (VALUE,)),)
+        took, (texts, _) = timed(plain.all_at_once, prompts, edits, sites, tokens)
+        theirs.append(len(prompts) * tokens / took)
+        same = [decoded.rows[len(neurons) * at + turn].tokens == texts[4 * turn + at] for at in range(len(some))]
+        differing += same.count(False)
+    note = f"{len(neurons)} neurons x 4 prompts a batch of ours, {len(prompts)} prompts a neuron there"
+    note += f"; {differing} of {4 * len(ours)} texts differ"
+    options.report.rates("survey: free, middle layer, against one neuron at a time", ours, theirs, note)
