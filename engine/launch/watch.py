@@ -203,9 +203,10 @@ def stoppable(
 ) -> Generator[StopSignal]:
     """Turn ctrl+c into a wish: once, finish the batch and save; twice, save what is finished now.
 
-    A hang-up or a request to terminate means: now. Before the first batch there is nothing to save, and ctrl+c ends
-    the program; the wish is noted too, since a library may swallow the exception where it lands. Once asked, ctrl+c
-    has no effect on what is left to do after the block: saying what was saved, and ending.
+    A hang-up or a request to terminate means: now. SIGUSR1, by which batch systems warn that a job's time is nearly up,
+    means what the first ctrl+c does, however often it comes. Before the first batch there is nothing to save, and
+    ctrl+c ends the program; the wish is noted too, since a library may swallow the exception where it lands. Once
+    asked, ctrl+c has no effect on what is left to do after the block: saying what was saved, and ending.
 
     Args:
         watch: knows how far the run is, and tells that the wish was heard.
@@ -228,9 +229,13 @@ def stoppable(
         if watch.last.stage in _BEFORE_RUNNING and not watch.holds:
             raise KeyboardInterrupt
 
+    def on_warning(number: int, frame: FrameType | None) -> None:
+        if not stop.level:
+            on_interrupt(number, frame)
+
     handlers = {signal.SIGINT: on_interrupt}
     if ends:
-        handlers[signal.SIGTERM] = on_end
+        handlers |= {signal.SIGTERM: on_end, signal.SIGUSR1: on_warning}
     elif threading.current_thread() is not threading.main_thread():
         handlers = {}
     if ends and hears_hangup and hasattr(signal, "SIGHUP"):

@@ -72,7 +72,9 @@ class RoomyLayer(DynamicLayer):
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Keep, repeat or reorder rows."""
         if self._held is not None:
-            self._held = (self._held[0][beam_idx], self._held[1][beam_idx])
+            # A layer may lie on another device than those that say which rows.
+            rows = beam_idx.to(self._held[0].device)
+            self._held = (self._held[0][rows], self._held[1][rows])
             self._show(self._held, len(beam_idx), self._columns)
 
     def place(self, sources: Tensor, places: Tensor, rows: int) -> None:
@@ -81,6 +83,7 @@ class RoomyLayer(DynamicLayer):
             return
         if len(self._held[0]) < rows:
             self._held = self._widened(*self._held, rows + rows // 4 + 1, self._held[0].shape[2])
+        sources, places = (one.to(self._held[0].device) for one in (sources, places))
         for held in self._held:
             held[places, :, : self._columns] = held[sources, :, : self._columns]
         self._show(self._held, rows, self._columns)
@@ -360,7 +363,7 @@ class Blocks:
             try:
                 self._all_logits(feed, self.new_cache(split), 1)
             except _Reached as reached:
-                return reached.residual
+                return reached.residual.to(feed["input_ids"].device)
         raise RuntimeError("the last block was never reached")
 
     def finish(self, residual: Float[Tensor, "row d"]) -> Float[Tensor, "row vocab"]:
@@ -477,11 +480,15 @@ def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 @contextmanager
 def _replaced(blocks: list[nn.Module], forward: Callable[..., Any]) -> Generator[None]:
     # Assignment to an attribute of a bridge's block lands on the module it wraps, so the instance's own
-    # dictionary is used; what stands there comes before the method of the class.
+    # dictionary is used; what stands there comes before the method of the class. Accelerate keeps its own there.
+    before = [block.__dict__.get("forward") for block in blocks]
     for block in blocks:
         block.__dict__["forward"] = forward
     try:
         yield
     finally:
-        for block in blocks:
-            del block.__dict__["forward"]
+        for block, usual in zip(blocks, before, strict=True):
+            if usual is None:
+                del block.__dict__["forward"]
+            else:
+                block.__dict__["forward"] = usual

@@ -61,6 +61,12 @@ def free_bytes(device: torch.device) -> int:
     return available
 
 
+def gpu_memory() -> list[int]:
+    """Bytes of memory of each GPU, whoever uses it."""
+    library: Any = torch.cuda
+    return [int(library.get_device_properties(index).total_memory) for index in range(torch.cuda.device_count())]
+
+
 def used_bytes(device: torch.device) -> int | None:
     """Tell how many bytes this process's tensors took at their most on CUDA, elsewhere what the process takes now.
 
@@ -120,6 +126,7 @@ class Backends:
         cuda: version of CUDA that torch was built for; None where it was built without.
         mps: whether Apple's GPU can be used.
         gpus: names of the CUDA devices, in their order.
+        memory: bytes that each of them has.
         auto: the device that `auto` stands for.
     """
 
@@ -127,6 +134,7 @@ class Backends:
     cuda: str | None
     mps: bool
     gpus: tuple[str, ...]
+    memory: tuple[int, ...]
     auto: torch.device
 
 
@@ -137,6 +145,7 @@ def backends() -> Backends:
         cuda=torch.version.cuda,
         mps=torch.backends.mps.is_available(),
         gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
+        memory=tuple(gpu_memory()),
         auto=resolve_device("auto"),
     )
 

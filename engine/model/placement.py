@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.model.blocks import keeps_keys_alone
-from srm_explorer.engine.model.device import DTYPES, describe_device, free_bytes, resolve_device, used_bytes
+from srm_explorer.engine.model.device import DTYPES, describe_device, free_bytes, gpu_memory, resolve_device, used_bytes
 from srm_explorer.engine.model.hub import ModelFiles, find_model
 
 _FILLED = 0.8
@@ -129,14 +129,8 @@ def placement_of(spec: ModelSpec, files: ModelFiles | None) -> Placement:
         return Placement((first,))
     weights = None if files is None else files.weight_count()
     # All, where it is not known yet: who waits for them all has those it will be on.
-    needed = count if weights is None else fewest(weights * DTYPES[spec.dtype].itemsize, capacities(), spec.name)
+    needed = count if weights is None else fewest(weights * DTYPES[spec.dtype].itemsize, gpu_memory(), spec.name)
     return Placement(tuple(torch.device("cuda", index) for index in range(needed)))
-
-
-def capacities() -> list[int]:
-    """Bytes of memory of each GPU, whoever uses it."""
-    library: Any = torch.cuda
-    return [int(library.get_device_properties(index).total_memory) for index in range(torch.cuda.device_count())]
 
 
 def fewest(needed: int, memory: Sequence[int], name: str) -> int:

@@ -31,6 +31,7 @@ def test_every_way_of_asking_saves_what_is_finished_and_the_same_command_goes_on
         "once": {"in_second": ["SIGINT"]},
         "twice": {"in_second": ["SIGINT", "SIGINT"]},
         "terminated": {"in_second": ["SIGTERM"]},
+        "warned": {"in_second": ["SIGUSR1", "SIGUSR1"]},
         "hung-up": {"in_second": ["SIGHUP"]},
         "under-nohup": {"in_second": ["SIGHUP"], "ignore": ["SIGHUP"]},
         "in-the-background": {"in_second": ["SIGINT"], "ignore": ["SIGINT"]},
@@ -61,6 +62,8 @@ def test_every_way_of_asking_saves_what_is_finished_and_the_same_command_goes_on
         assert (summary["how"], summary["state"], summary["planned"]) == ("interrupted", "interrupted", RUNS)
         assert summary["runs"] in (batch, two_batches)
         assert summary["session"] == str(bench.session_path(name))
+    warned = done[2 * list(asked).index("warned")]
+    assert "stopping" not in warned.stderr, "its batch is finished"
     twice = done[2 * list(asked).index("twice")]
     assert "finishing the batch" in twice.stderr
     assert f"{batch} of {RUNS} runs are saved" in twice.stdout, "the batch in flight is dropped"

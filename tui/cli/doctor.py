@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -100,6 +101,8 @@ def _tmux(option: str) -> str:
 
 
 _BATCH = (("SLURM_JOB_ID", "Slurm"), ("PBS_JOBID", "PBS"), ("LSB_JOBID", "LSF"), ("JOB_ID", "Grid Engine"))
+_SUBMIT = (("sbatch", "Slurm"), ("qsub", "PBS or Grid Engine"), ("bsub", "LSF"))
+_PAGE = "docs/howto/cluster.md"
 _FOLDERS = ("usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd")
 """Where settings of the login manager are; a later folder's file replaces one of the same name."""
 
@@ -116,6 +119,35 @@ def batch_job(environ: Mapping[str, str] = os.environ) -> str:
     return ""
 
 
+def scheduler_text(environ: Mapping[str, str] = os.environ, seconds: float | None = None) -> str:
+    """Say which batch system there is, and of a job what it was given and how long it has.
+
+    Args:
+        environ: tells a job.
+        seconds: since 1970; None for now.
+    """
+    job = batch_job(environ)
+    if not job:
+        there = next((name for command, name in _SUBMIT if shutil.which(command, path=environ.get("PATH"))), "")
+        return f"{there} is here, and this is no job of it: a job script is in {_PAGE}" if there else "none here"
+    task, restarts = environ.get("SLURM_ARRAY_TASK_ID"), environ.get("SLURM_RESTART_COUNT", "0")
+    gpus = environ.get("SLURM_GPUS_ON_NODE") or environ.get("SLURM_GPUS_PER_NODE", "").rpartition(":")[2]
+    nodes = environ.get("SLURM_JOB_NUM_NODES") or environ.get("SLURM_NNODES") or ""
+    cores = environ.get("SLURM_CPUS_PER_TASK") or environ.get("SLURM_CPUS_ON_NODE") or ""
+    facts = [
+        job + (f", task {task} of its array" if task else ""),
+        *([f"{count(int(nodes), 'node')} ({environ.get('SLURM_JOB_NODELIST', '')})"] if nodes.isdigit() else []),
+        *([f"{count(int(gpus), 'GPU')} a node"] if gpus.isdigit() else []),
+        *([count(int(cores), "core")] if cores.isdigit() else []),
+        *([f"begun again {count(int(restarts), 'time')}"] if restarts.isdigit() and int(restarts) else []),
+    ]
+    end = environ.get("SLURM_JOB_END_TIME", "")
+    if end.isdigit():
+        left = max(int(end) - int(time.time() if seconds is None else seconds), 0) // 60
+        facts.append(f"{left // 60}:{left % 60:02} h left")
+    return " · ".join(facts)
+
+
 def at_logout(user: str, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> str:
     """Say what ends the worker beside the user, and what to do about it.
 
@@ -126,7 +158,7 @@ def at_logout(user: str, root: Path = Path("/"), environ: Mapping[str, str] = os
     """
     job = batch_job(environ)
     if job:
-        return f"{job} ends the worker with it: ask for time enough; the same command goes on where it was"
+        return f"{job} ends the worker with it: the same command in the next job goes on where it was"
     if not (root / "run/systemd/system").is_dir():
         return "no login manager ends the worker; it lives as long as this machine or container"
     settings = _settings(root)
@@ -194,7 +226,13 @@ def _is_in_user_manager(root: Path) -> bool:
 
 def worker_findings() -> list[Finding]:
     """Tell the worker's state, where it is reached, what would end it, and the runs it may be needed for."""
-    return [_worker(), _socket(), _runs(), Finding("logout", at_logout(_user()))]
+    return [
+        _worker(),
+        _socket(),
+        _runs(),
+        Finding("logout", at_logout(_user())),
+        Finding("scheduler", scheduler_text()),
+    ]
 
 
 def _worker() -> Finding:
@@ -317,7 +355,15 @@ def _torch() -> list[Finding]:
         return [Finding("torch", f"cannot be used: {first[:200]}; install the program again", problem=True)]
     built = f"CUDA {known.cuda or 'no'}, MPS {'yes' if known.mps else 'no'}"
     findings = [Finding("torch", f"{known.version} · {built} · {count(threads(), 'thread')}")]
-    findings += [Finding("gpu", f"cuda:{index} {name}") for index, name in enumerate(known.gpus)]
+    findings += [
+        Finding("gpu", f"cuda:{index} {name} · {file_size(size)}")
+        for index, (name, size) in enumerate(zip(known.gpus, known.memory, strict=True))
+    ]
+    if len(known.gpus) > 1:
+        whole = f"cuda:0-{len(known.gpus) - 1}"
+        findings.append(
+            Finding("gpus", f"{whole} together: {file_size(sum(known.memory))}, for one model that needs it")
+        )
     findings.append(Finding("device", f"auto is {known.auto}, {file_size(free)} free"))
     return findings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srm_explorer.tui.cli.doctor import at_logout, batch_job
+from srm_explorer.tui.cli.doctor import at_logout, batch_job, scheduler_text
 
 SHIPPED = "[Login]\n#NAutoVTs=6\n#KillUserProcesses=no\n#KillOnlyUsers=\n#KillExcludeUsers=root\n"
 
@@ -80,3 +80,22 @@ def test_a_batch_job_is_told_by_its_variable(root: Path, environ: dict[str, str]
     assert batch_job(environ) == job
     line = at_logout("ada", root, environ)
     assert line.startswith(f"{job} ends the worker") if job else "outlives" in line
+
+
+def test_a_slurm_job_is_told_with_what_it_was_given_and_how_long_it_has() -> None:
+    job = {"SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "n[01-02]"}
+    assert scheduler_text(job) == "Slurm job 17 · 2 nodes (n[01-02])"
+    more = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_GPUS_ON_NODE": "4", "SLURM_CPUS_PER_TASK": "8"}
+    ends = {"SLURM_RESTART_COUNT": "2", "SLURM_JOB_END_TIME": "10000"}
+    told = scheduler_text(job | more | ends, seconds=10000 - 4330)
+    assert told == (
+        "Slurm job 17, task 3 of its array · 2 nodes (n[01-02]) · 4 GPUs a node · 8 cores · begun again 2 times"
+        " · 1:12 h left"
+    )
+
+
+def test_a_batch_system_is_seen_from_outside_of_its_jobs(tmp_path: Path) -> None:
+    assert scheduler_text({"PATH": str(tmp_path)}) == "none here"
+    (tmp_path / "sbatch").write_text("#!/bin/sh\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    assert scheduler_text({"PATH": str(tmp_path)}).startswith("Slurm is here, and this is no job of it")
