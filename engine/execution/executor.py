@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
@@ -12,6 +12,7 @@ from srm_explorer.engine.execution.bench import Bench, Report, Subject, Task
 from srm_explorer.engine.execution.opening import Opened, Opening
 from srm_explorer.engine.model import WarmModel, release_memory
 from srm_explorer.engine.model.warm import Notify
+from srm_explorer.engine.runs.journal_records import EventRecord
 from srm_explorer.engine.runs.progress import Meter
 
 Result = TypeVar("Result")
@@ -71,8 +72,12 @@ class Executor(Protocol):
         """
         ...
 
+    def news(self) -> Sequence[EventRecord]:
+        """What happened since this was last asked, for the journal."""
+        ...
+
     def close(self) -> None:
-        """Let go of what was held for this run alone."""
+        """Let go of what was held for this run alone; nothing happens the second time."""
         ...
 
 
@@ -160,6 +165,10 @@ class LocalExecutor:
             if counted:
                 meter.begin_batch(task.rows)
             yield Finished(task, self._station.carry_out(task, meter.step if counted else meter.halt))
+
+    def news(self) -> Sequence[EventRecord]:
+        """Nothing."""
+        return ()
 
     def close(self) -> None:
         """The model stays with whoever gave it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from typing import Any, cast
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
+from srm_explorer.engine.execution.actors import RayExecutor
 from srm_explorer.engine.execution.batches import BatchTask, NormsTask
 from srm_explorer.engine.execution.executor import Executor, Finished, LocalExecutor
 from srm_explorer.engine.execution.lengths import LengthPass, MeansTask, by_name
@@ -21,13 +23,14 @@ from srm_explorer.engine.execution.provenance import Provenance
 from srm_explorer.engine.execution.surveying import Surveying
 from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.model import WarmModel, device_key
+from srm_explorer.engine.model import WarmModel, backends, device_key, threads
 from srm_explorer.engine.runs import resume
 from srm_explorer.engine.runs.collect import assemble_session, measured_in, not_finite, resolved_in
 from srm_explorer.engine.runs.controls import choose_controls, chosen_in, measured_sites
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.journal_records import (
+    ActorLost,
     ControlsChosen,
     MeansKept,
     OutOfMemory,
@@ -195,7 +198,7 @@ def run_experiment(
         return before
     notes = before.notes
     try:
-        with device_lock(device_key(experiment.model, base), meter, holder) as waited:
+        with _devices(experiment, base, meter, holder) as waited:
             if waited:
                 before = look()
                 if isinstance(before, Outcome):
@@ -203,7 +206,11 @@ def run_experiment(
             if before.standing.kind == "resume" and on_resume:
                 on_resume(*_finished_in(path))
             start = _Start(experiment, before, base, path, restart, rows)
-            return start.run(meter, LocalExecutor(holder))
+            executor = executor_of(experiment, holder)
+            try:
+                return start.run(meter, executor)
+            finally:
+                executor.close()
     except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
@@ -215,6 +222,37 @@ def run_experiment(
     finally:
         if warm is None:
             holder.unload()
+
+
+def executor_of(experiment: Experiment, warm: WarmModel) -> Executor:
+    """Who carries an experiment's tasks out.
+
+    Args:
+        warm: holds the model of this process, which has none where others do it.
+    """
+    if experiment.execution.executor == "local":
+        return LocalExecutor(warm)
+    return RayExecutor(experiment.execution, threads())
+
+
+@contextmanager
+def _devices(experiment: Experiment, base: Path, meter: Meter, holder: WarmModel) -> Generator[bool]:
+    """Hold what an experiment computes on here, as `device_lock` does; of a cluster that runs, nothing is ours."""
+    model = experiment.model
+    if experiment.execution.executor == "local":
+        with device_lock(device_key(model, base), meter, holder) as waited:
+            yield waited
+        return
+    # Others compute: what is loaded here would only stand in their way.
+    holder.unload()
+    if experiment.execution.address is not None:
+        yield False
+        return
+    gpus = len(backends().gpus)
+    if gpus > 1 and not model.device.startswith("cpu"):
+        model = model.model_copy(update={"device": f"cuda:0-{gpus - 1}"})
+    with device_lock(device_key(model, base), meter) as waited:
+        yield waited
 
 
 @dataclass(frozen=True)
@@ -248,7 +286,10 @@ class _Start:
             running = _Running(journal, executor, opened, meter)
             resumed = len(journal.reader.run_indices)
             complete = running.run()
-            keep_pace(self.experiment.model, self.base, rate=meter.rate, is_learned=True)
+            # Others than this process are not needed any more, and their pace is none of this machine's.
+            executor.close()
+            if self.experiment.execution.executor == "local":
+                keep_pace(self.experiment.model, self.base, rate=meter.rate, is_learned=True)
             meter.stage("saving")
             if not journal.reader.run_indices:
                 return Outcome(None, path, "interrupted", resumed, notes)
@@ -257,7 +298,7 @@ class _Start:
             saved = save_session(session, path, vectors=vectors)
         if complete:
             resume.remove_if_saved(folder, saved.path)
-        notes += (*left_out(session.events), *not_finite(session.runs, vectors))
+        notes += (*left_out(session.events), *running.lost, *not_finite(session.runs, vectors))
         notes += (saved.note,) if saved.note else ()
         return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, notes)
 
@@ -285,6 +326,7 @@ class _Running:
         self._grid: Grid = journal.reader.grid
         self._layout = journal.reader.plan
         self._meter = meter
+        self.lost: list[str] = []
         meter.runs, meter.runs_done = len(self._grid), len(journal.reader.run_indices)
         meter.steps = self._experiment.generation.tokens
         meter.listeners.append(lambda progress: journal.progress(progress.to_dict()))
@@ -294,6 +336,7 @@ class _Running:
         resolved = resolved_in(self._journal.reader)
         controls = chosen_in(self._journal.reader)
         try:
+            self._note_news()
             for has_values, of_controls, batches in self._stretches():
                 if has_values and not resolved:
                     resolved = self._resolve()
@@ -305,6 +348,8 @@ class _Running:
             return self._take_shorter_means(resolved, controls) and self._survey()
         except Stopped:
             return False
+        finally:
+            self._note_news()
 
     def _stretches(self) -> Iterator[tuple[bool, bool, list[tuple[int, tuple[int, ...]]]]]:
         """Batches by number, as far as they wait for nothing but what is before them.
@@ -344,14 +389,16 @@ class _Running:
                 self._halve(task.rows, finished)
                 queue.appendleft((task.number, task.indices))
                 continue
-            self._journal.append_batch(task.number, batch.runs, batch.vectors, receipt=batch.receipt)
-            self._meter.end_batch(batch.tokens)
+            self._note_news()
+            who = {"by": finished.by, "device": finished.device}
+            self._journal.append_batch(task.number, batch.runs, batch.vectors, receipt=batch.receipt, **who)
+            self._meter.end_batch(batch.tokens, task.rows)
         return not queue
 
     def _take_shorter_means(self, resolved: Resolved, controls: Controls | None) -> bool:
         """Take and journal the means at the lengths at which others stopped; tell whether all are there."""
         reader = self._journal.reader
-        batches = [[run.index for run in batch.runs] for batch in reader.batches]
+        batches = [[run.index for run in batch.runs] for batch in reader.in_order]
         again = LengthPass(self._experiment, self._opened.shape, batches, reader.runs)
         done = {index for event in reader.events_of(MeansKept) for index in event.runs}
         left = deque(part for part in again.parts if not done.issuperset(part))
@@ -375,21 +422,28 @@ class _Running:
         about = self._journal, self._executor, self._opened, self._meter
         return Surveying(*about, rows_now=self._rows_now, on_misfit=self._halve).run()
 
+    def _note_news(self) -> None:
+        """Put what happened to whoever decodes into the journal, and keep what the user should read."""
+        for event in self._executor.news():
+            self._journal.event(event)
+            if isinstance(event, ActorLost):
+                self.lost.append(f"{event.name} on {event.host} is lost, what it had went to another: {event.why}")
+
     def _resolve(self) -> Resolved:
         readings = measured_in(self._journal.reader)
         resolved = resolve(self._experiment, conditions(self._experiment), readings)
         self._journal.event(ValuesResolved(resolved))
         return resolved
 
-    def _rows_now(self, _by: str) -> int:
-        """Read how many rows still fit: what was learnt by running out of memory is in the journal."""
-        fewer = [event.rows for event in self._journal.reader.events_of(OutOfMemory)]
+    def _rows_now(self, by: str) -> int:
+        """Read how many rows still fit there: what was learnt by running out of memory is in the journal."""
+        fewer = [event.rows for event in self._journal.reader.events_of(OutOfMemory) if event.by in ("", by)]
         return min([self._layout.rows, *fewer])
 
     def _halve(self, rows: int, finished: Finished[Any]) -> None:
         if rows == 1:
             raise self._does_not_fit(finished)
-        self._journal.event(OutOfMemory(rows // 2))
+        self._journal.event(OutOfMemory(rows // 2, finished.by))
 
     def _does_not_fit(self, finished: Finished[Any]) -> ExplorerError:
         return ExplorerError(

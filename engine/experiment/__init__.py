@@ -6,6 +6,7 @@ from srm_explorer.engine.experiment.conditions import Condition, conditions, dif
 from srm_explorer.engine.experiment.experiment import (
     CaptureSpec,
     ControlsSpec,
+    ExecutionSpec,
     Experiment,
     GenerationSpec,
     ModelSpec,
@@ -27,6 +28,7 @@ __all__ = [
     "CaptureSpec",
     "Condition",
     "ControlsSpec",
+    "ExecutionSpec",
     "Experiment",
     "GenerationSpec",
     "InterventionSpec",

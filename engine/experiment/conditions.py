@@ -169,8 +169,8 @@ def _first(edit: InterventionSpec) -> float:
 
 
 def differences(old: Experiment, new: Experiment) -> list[str]:
-    """One line a field that differs: "generation.tokens: 50 -> 20"; empty for equal experiments."""
-    before, after = leaves(old.to_dict()), leaves(new.to_dict())
+    """One line a field that differs, "generation.tokens: 50 -> 20"; empty for equal experiments, whoever decodes."""
+    before, after = leaves(old.as_run().to_dict()), leaves(new.as_run().to_dict())
     names = [*before, *(name for name in after if name not in before)]
     return [
         f"{name}: {_value_text(before.get(name))} -> {_value_text(after.get(name))}"

@@ -270,6 +270,33 @@ class ControlsSpec(SpecPart):
         return self
 
 
+EXECUTION = "execution"
+"""The table that says who decodes: no part of what an experiment is, of its digest, or of a session."""
+
+
+class ExecutionSpec(SpecPart):
+    """Who decodes: this process, or actors of Ray. Nothing of what comes out depends on it.
+
+    Without an address, Ray starts a cluster of its own on this machine; `auto` is the one that runs here, or that
+    RAY_ADDRESS names.
+    """
+
+    executor: Literal["local", "ray"] = Field(default="local", description="this process, or actors of Ray")
+    actors: Ordinal | None = Field(default=None, description="of Ray; left out: one for each GPU, or by the processors")
+    address: Text | None = Field(
+        default=None, examples=["auto"], description="of a running cluster of Ray: auto, or HOST:PORT"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("actors", "address") if self.executor == "local" else ():
+            if getattr(self, name) is not None:
+                raise SpecValueError(
+                    f"{name} has no effect on this process", "set executor = 'ray', or remove it", name
+                )
+        return self
+
+
 def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionSpec], tokens: int) -> None:
     """Refuse controls where nothing can be matched.
 
@@ -410,6 +437,7 @@ class Experiment(SpecPart):
     controls: ControlsSpec = ControlsSpec()
     survey: SurveySpec = SurveySpec()
     analysis: AnalysisSpec = AnalysisSpec()
+    execution: ExecutionSpec = ExecutionSpec()
 
     @classmethod
     def from_dict(cls, data: object, *, where: str = "", origins: Mapping[str, str] | None = None) -> Self:
@@ -472,6 +500,7 @@ class Experiment(SpecPart):
         Fields at their default are left out of it, so that a field added to a later version changes no digest.
         """
         data = dumped(self, exclude_defaults=True)
+        data.pop(EXECUTION, None)
         # Raw was the default once, and the shipped experiments said centred: what they were called, they are called.
         data["capture"].pop("residual", None)
         if self.capture.residual != "raw":
@@ -485,6 +514,10 @@ class Experiment(SpecPart):
             return self
         capture = self.capture.model_copy(update={"residual": "centred" if centred else "raw"})
         return self.model_copy(update={"capture": capture})
+
+    def as_run(self) -> Self:
+        """The same without who decodes, as a session has it."""
+        return self.model_copy(update={EXECUTION: ExecutionSpec()})
 
     def plane_site(self, plane: PlaneSpec) -> str:
         """The site a plane lies in: its own, or the only captured one; empty where none is captured."""

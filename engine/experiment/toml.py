@@ -21,6 +21,7 @@ _ALWAYS_WRITTEN = {
     "controls": set[str](),
     "survey": set[str](),
     "analysis": set[str](),
+    "execution": set[str](),
 }
 """Keys that a written file shows even at their default."""
 

@@ -30,6 +30,9 @@ from srm_explorer.engine.session.session import SHORTER, ShorterShadows
 from srm_explorer.engine.session.survey import SURVEY
 from srm_explorer.engine.stats.text import first_divergence
 
+DEVICES = "devices"
+"""What a session's provenance calls the devices of batches, where they differ from its device."""
+
 Captured = dict[str, Matrix | list[Matrix]]
 """By site, rows in the order of the runs: [run, d], or a list of [token, d]."""
 
@@ -152,12 +155,12 @@ def session_of(
     experiment = journal.experiment
     controls, directions = chosen_in(journal), journal.start.directions
     executed = dataclasses.replace(
-        journal.plan, batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches)
+        journal.plan, batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.in_order)
     )
     return Session(
         name=path.name.removesuffix(".json"),
         state="finished" if is_complete(journal, runs) else "interrupted",
-        spec=experiment,
+        spec=experiment.as_run(),
         conditions=conditions(experiment),
         resolved=resolved_in(journal),
         prompts=tuple(prompts),
@@ -168,10 +171,11 @@ def session_of(
             "units": list(units),
             **({} if controls is None else {CONTROLS: plain(controls)}),
             **_w_out(journal),
+            **_devices(journal),
             **({DIRECTIONS: directions} if directions else {}),
         },
         layout=plain(executed),
-        receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
+        receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.in_order),
         events=tuple(event for event in journal.events if event["event"] not in _OF_SHARDS),
         created=journal.start.created,
         notes=before.notes if before else "",
@@ -208,6 +212,15 @@ def _w_out(journal: JournalReader) -> dict[str, Any]:
             str(neuron): [float(f"{entry:.9g}") for entry in row] for neuron, row in zip(neurons, matrix, strict=False)
         }
     return {W_OUT: by_site} if by_site else {}
+
+
+def _devices(journal: JournalReader) -> dict[str, Any]:
+    """Batches that ran on another device than the run began on, by device; nothing where there is none."""
+    began, by_device = journal.start.provenance.get("device"), dict[str, list[int]]()
+    for batch in journal.in_order:
+        if batch.device and batch.device != began:
+            by_device.setdefault(batch.device, []).append(batch.batch_index)
+    return {DEVICES: by_device} if by_device else {}
 
 
 def unit_readings(

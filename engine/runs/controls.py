@@ -136,7 +136,7 @@ def with_own_means(
 def _traits(journal: JournalReader, site: str, tokens: dict[int, int], norms: NDArray[np.floating]) -> Traits:
     rows: list[NDArray[np.float32]] = []
     counts: list[int] = []
-    for batch in journal.batches:
+    for batch in journal.in_order:
         if not any(run.index in tokens for run in batch.runs):
             continue
         batch_moments = journal.batch_vectors(batch)[f"{MOMENTS}{site}"]

@@ -198,7 +198,14 @@ class JournalWriter:
         return writer
 
     def append_batch(
-        self, batch_index: int, runs: Sequence[RunRecord], vectors: Vectors, *, receipt: Mapping[str, Any]
+        self,
+        batch_index: int,
+        runs: Sequence[RunRecord],
+        vectors: Vectors,
+        *,
+        receipt: Mapping[str, Any],
+        by: str = "",
+        device: str = "",
     ) -> None:
         """Add a finished batch; when this returns, it survives whatever happens.
 
@@ -206,6 +213,8 @@ class JournalWriter:
             batch_index: its number in the layout; `reader.done` holds it from now on, so a batch that was halved is
                 appended once, when all of it is there.
             vectors: by site, rows in the order of `runs`: [run, d], or a list of [token, d].
+            by: who had it; empty for this process.
+            device: that it ran on, where another process had it.
 
         Raises:
             ExplorerError: the disk is full and the like; the batches before it are untouched.
@@ -227,6 +236,7 @@ class JournalWriter:
                 "sha256": sha256_of(shard),
                 "receipt": dict(receipt),
                 "runs": runs,
+                **({"by": by, "device": device} if by else {}),
             }
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,6 +94,12 @@ class JournalReader:
             ExplorerError: one of them is not what was written.
         """
         return [self._read(kind, event, EVENTS) for event in self.events if event["event"] == kind.EVENT]
+
+    @property
+    def in_order(self) -> list[BatchRecord]:
+        """The finished batches as they were laid out, whoever was done first; parts of one in the order of its runs."""
+        place = {index: number for number, index in enumerate(itertools.chain(*self.plan.batches))}
+        return sorted(self.batches, key=lambda batch: place[batch.runs[0].index])
 
     @property
     def runs(self) -> list[RunRecord]:

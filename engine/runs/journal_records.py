@@ -102,6 +102,8 @@ class BatchRecord:
         batch_index: its number in the layout.
         shard: name of the file with its vectors, rows in the order of `runs`.
         receipt: what the hooks reported.
+        by: who had it, where that was not the process that writes the journal.
+        device: that it ran on, where somebody else had it.
     """
 
     batch_index: Annotated[Whole, Field(validation_alias="batch")]
@@ -109,6 +111,8 @@ class BatchRecord:
     sha256: Text
     receipt: Table
     runs: tuple[RunRecord, ...]
+    by: Text = ""
+    device: Text = ""
 
 
 class EventRecord(Protocol):
@@ -154,10 +158,39 @@ class MeansKept:
 
 @dataclass(frozen=True)
 class OutOfMemory:
-    """A batch did not fit; from here on it has at most `rows` rows."""
+    """A batch did not fit; from here on it has at most `rows` rows, where that was `by` somebody, of theirs."""
 
     EVENT: ClassVar[str] = "out of memory"
     rows: Annotated[Whole, Field(ge=1)]
+    by: Text = ""
+
+
+@dataclass(frozen=True)
+class ActorJoined:
+    """An actor of Ray takes batches from here on.
+
+    Attributes:
+        name: as batches name it.
+        host: where it is.
+        device: that its model is on.
+        threads: of the processor, that it computes with.
+    """
+
+    EVENT: ClassVar[str] = "actor joined"
+    name: Text
+    host: Text
+    device: Text
+    threads: Whole
+
+
+@dataclass(frozen=True)
+class ActorLost:
+    """An actor died, or could not begin; what it had goes to another."""
+
+    EVENT: ClassVar[str] = "actor lost"
+    name: Text
+    host: Text
+    why: Text
 
 
 @dataclass(frozen=True)

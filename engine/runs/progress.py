@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -79,6 +79,21 @@ class Progress:
             return None
 
 
+@dataclass(frozen=True)
+class Flight:
+    """A batch that somebody has.
+
+    Args:
+        rows: of it.
+        step: tokens a row that are written.
+        tokens: written by all rows.
+    """
+
+    rows: int
+    step: int
+    tokens: int
+
+
 class Stopped(Exception):
     """The run was asked to stop at once."""
 
@@ -148,17 +163,36 @@ class Meter:
         if self.stop.level > 1:
             raise Stopped
 
+    def in_flight(self, flights: Sequence[Flight]) -> None:
+        """Tell of batches that run at once, at other hands; raise Stopped if that is wished."""
+        self._began = self._began or time.monotonic()
+        self._rows = sum(flight.rows for flight in flights)
+        self._tokens = self._finished_tokens + sum(flight.tokens for flight in flights)
+        steps = sum(flight.rows * flight.step for flight in flights)
+        progress = self._progress(steps // max(self._rows, 1))
+        done = self._worked + (steps / self.steps if self.steps else 0.0)
+        left = self.runs - self.runs_done - (done - self._worked)
+        seconds = left * (time.monotonic() - self._began) / done if done else None
+        self._tell(dataclasses.replace(progress, seconds_left=seconds))
+        if self.stop.level > 1:
+            raise Stopped
+
     def halt(self, _step: int, _writing: int) -> None:
         """Count nothing; raise Stopped if that is wished."""
         if self.stop.level > 1:
             raise Stopped
 
-    def end_batch(self, tokens: int) -> None:
-        """Count the batch's runs as finished, with the tokens they hold."""
+    def end_batch(self, tokens: int, rows: int | None = None) -> None:
+        """Count a batch's runs as finished, with the tokens they hold.
+
+        Args:
+            rows: of the batch, where several are in flight.
+        """
         self._finished_tokens += tokens
         self._tokens = self._finished_tokens
-        self.runs_done += self._rows
-        self._worked += self._rows
+        rows = self._rows if rows is None else rows
+        self.runs_done += rows
+        self._worked += rows
         self._spent = time.monotonic() - self._began
         self._rows = 0
         self._tell(self._progress(0))

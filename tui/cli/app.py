@@ -13,9 +13,12 @@ import srm_explorer
 from srm_explorer.tui import cli
 from srm_explorer.tui.cli.analyses_app import analyses_app
 from srm_explorer.tui.cli.options import (
+    Actors,
+    Address,
     Changes,
     ChatTemplate,
     Column,
+    Executor,
     Family,
     Figure,
     Height,
@@ -34,6 +37,7 @@ from srm_explorer.tui.cli.options import (
     argument,
     changed,
     end,
+    executing,
     group,
     taking,
 )
@@ -219,15 +223,19 @@ def run(
     restart: Annotated[bool, about("Begin anew; the old session goes to the trash.", "--restart")] = False,
     plan: Annotated[bool, about("Run nothing: print what it costs, and what it can see.", "--plan")] = False,
     interest: Annotated[float | None, taking("X", "Of a plan: how many units a change of X takes.")] = None,
+    executor: Executor = None,
+    actors: Actors = None,
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Run an experiment and save its session; again, resume it."""
+    fields = [*(overrides or ()), *executing(executor, actors, address)]
     if plan:
-        cli.run.plan_run(spec, list(overrides or ()), interest, as_json)
+        cli.run.plan_run(spec, fields, interest, as_json)
         return
     if interest is not None:
         raise BadParameter("this plans a run: give --plan too", param_hint="--interest")
-    end(cli.run.run_command(spec, list(overrides or ()), session, restart, as_json))
+    end(cli.run.run_command(spec, fields, session, restart, as_json))
 
 
 @app.command()

@@ -52,6 +52,11 @@ HeldOut = Annotated[bool, about("Make the plane on half of the units, and show t
 SplitSeed = Annotated[int, Option(min=0, help="Of the split of --held-out.")]
 Figure = Annotated[Path | None, taking("F.pdf|svg|png", "Write the chart to this file, drawn for a paper.", "--figure")]
 Column = Annotated[Literal["single", "double"], about("Columns of text that such a figure is wide.", "--column")]
+Executor = Annotated[
+    Literal["local", "ray"] | None, about("Who decodes: this process, or actors of Ray.", "--executor")
+]
+Actors = Annotated[int | None, taking("N", "Actors of Ray; one for each GPU unless said.", "--actors", min=1)]
+Address = Annotated[str | None, taking("auto|HOST:PORT", "A running cluster of Ray; without it, one starts here.")]
 SessionName = Annotated[str, argument("SESSION", "A session's name, or the path of its file.")]
 
 Theme = Annotated[str | None, taking("THEME", "Colours for this time: dark, light, terminal, or one of Textual's.")]
@@ -73,6 +78,14 @@ def changed(theme: str | None, changes: list[str] | None) -> dict[str, str]:
             raise BadParameter(f"{change!r} sets nothing; write it as bell=bell", param_hint="--setting")
         typed[name.strip()] = value.strip()
     return typed
+
+
+def executing(executor: str | None, actors: int | None, address: str | None) -> list[str]:
+    """Who decodes, as overrides of an experiment's fields; what a file says of actors ends where it is this process."""
+    given = {"executor": executor, "actors": actors, "address": address}
+    if executor == "local":
+        given = {name: value or "" for name, value in given.items()}
+    return [f"execution.{name}={value}" for name, value in given.items() if value is not None]
 
 
 def end(status: int | None) -> None:

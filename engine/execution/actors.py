@@ -1,0 +1,430 @@
+"""Actors of Ray that carry tasks out, each with its own model; this process has none, and alone writes the journal.
+
+Who has a batch changes nothing of it: the layout is in the journal, an actor computes with as many threads as this
+process would, and the session is put together in the order of the layout.
+"""
+
+# Ray has few types.
+# pyright: basic
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.execution.bench import Subject, Task
+from srm_explorer.engine.execution.cluster import Cluster, join
+from srm_explorer.engine.execution.executor import Finished, Station, Take
+from srm_explorer.engine.execution.opening import Opened, Opening
+from srm_explorer.engine.experiment import ExecutionSpec
+from srm_explorer.engine.model import WarmModel, set_threads
+from srm_explorer.engine.runs.journal_records import ActorJoined, ActorLost
+from srm_explorer.engine.runs.progress import Flight, Meter, Stage, StopSignal
+
+Result = TypeVar("Result")
+
+MOST_DEATHS = 3
+"""So many actors may die over one task until it is taken for one that does not fit into memory; and so many at all
+without one that finishes anything."""
+
+_LOOK = 0.2
+"""Seconds between two looks at what the actors do."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An `ExplorerError` as plain data."""
+
+    what: str
+    where: str
+    remedy: str
+
+    @classmethod
+    def of(cls, error: ExplorerError) -> Fault:
+        return cls(error.what, error.where, error.remedy)
+
+    def error(self) -> ExplorerError:
+        return ExplorerError(self.what, where=self.where, remedy=self.remedy)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an actor does at this moment.
+
+    Attributes:
+        stage: while it makes its model ready; else "running".
+        part: finished parts of a stage, of `parts`.
+        step: tokens a row that are written, in the batch that it has.
+        tokens: written by all of its rows.
+        memory: bytes in use.
+    """
+
+    stage: Stage = "running"
+    part: int = 0
+    parts: int = 0
+    step: int = 0
+    tokens: int = 0
+    memory: int | None = None
+
+
+class Actor:
+    """What runs in a process of Ray: a station, and what others see of it meanwhile.
+
+    Args:
+        threads: of the processor, that it computes with.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._station = Station(WarmModel())
+        self._look = Look("loading")
+
+    def place(self) -> tuple[str, str]:
+        """Where it is: the host, and Ray's id of the node."""
+        import ray  # In Ray's process alone.
+
+        return platform.node(), ray.get_runtime_context().get_node_id()
+
+    def open(self, opening: Opening) -> Opened | Fault:
+        """Make its model ready."""
+
+        def notify(stage: Stage) -> None:
+            self._look = Look(stage)
+
+        def tell(part: int, parts: int) -> None:
+            self._look = Look("testing", part, parts)
+
+        set_threads(self._threads)
+        try:
+            return self._station.open(opening, notify, tell)
+        except ExplorerError as error:
+            return Fault.of(error)
+        finally:
+            self._look = Look()
+
+    def set_up(self, subject: Subject) -> None:
+        """Say what its tasks are about."""
+        self._station.set_up(subject)
+
+    def carry_out(self, task: Task[Any]) -> Any:
+        """Do a task: what comes of it, a `Fault`, or None where it does not fit into memory."""
+        tokens = 0
+
+        def report(step: int, writing: int) -> None:
+            nonlocal tokens
+            tokens += writing
+            self._look = Look(step=step + 1, tokens=tokens)
+
+        # Threads are counted by the thread that computes, which may be another than the one that loaded the model.
+        set_threads(self._threads)
+        try:
+            return self._station.carry_out(task, report)
+        except ExplorerError as error:
+            return Fault.of(error)
+        finally:
+            self._look = Look()
+
+    def look(self) -> Look:
+        """Tell, from another thread, what it does."""
+        return replace(self._look, memory=self._station.weigh())
+
+
+@dataclass(eq=False)
+class _Hand:
+    """An actor, as this process knows it.
+
+    Attributes:
+        handle: Ray's.
+        place: host and node, to come.
+        asked: the answer to come, of its task or of the opening; None where it has nothing to do.
+        task: that it has; None while it makes its model ready.
+        deaths: of actors that had the task before.
+        opened: once its model is ready.
+        looking: a look to come.
+    """
+
+    name: str
+    handle: Any
+    place: Any
+    asked: Any
+    task: Task[Any] | None = None
+    deaths: int = 0
+    opened: Opened | None = None
+    looking: Any = None
+    look: Look = field(default_factory=lambda: Look("loading"))
+    host: str = "?"
+    node: str = ""
+
+
+class RayExecutor:
+    """Sends tasks to actors, and the next one to whoever is free.
+
+    Args:
+        spec: which cluster, and how many actors.
+        threads: of the processor, that each computes with.
+    """
+
+    def __init__(self, spec: ExecutionSpec, threads: int) -> None:
+        self._spec = spec
+        self._threads = threads
+        self._cluster: Cluster | None = None
+        self._opening: Opening | None = None
+        self._needs: dict[str, Any] = {}
+        self._count = 0
+        self._first: Opened | None = None
+        self._subject: Any = None
+        self._hands: list[_Hand] = []
+        self._hired = 0
+        self._deaths = 0
+        self._why = ""
+        self._again: list[tuple[Task[Any], int]] = []
+        self._news: list[ActorJoined | ActorLost] = []
+
+    def open(self, opening: Opening, meter: Meter) -> Opened:
+        """Start the actors; the first says what the run needs of its model, the others follow while it goes on."""
+        meter.stage("loading")
+        meter.weigh = self._weigh
+        self._cluster = join(self._spec, max(self._spec.actors or 1, os.cpu_count() or 1))
+        self._count, self._needs = _needs(self._cluster, self._spec, opening.experiment.model.device, self._threads)
+        self._opening = replace(opening, is_new=False)
+        leader = self._hire(opening)
+        while len(self._hands) < self._count:
+            self._hire(self._opening)
+        while leader.opened is None:
+            for hand, answer in self._answers():
+                if hand is leader and isinstance(answer, Fault):
+                    raise answer.error()
+                self._welcome(hand, answer)
+            if leader not in self._hands:
+                self._check_hope()
+                leader = self._hire(opening)
+            if leader.opened is None:
+                meter.part(leader.look.stage, leader.look.part, leader.look.parts)
+        return leader.opened
+
+    def set_up(self, subject: Subject) -> None:
+        """Send it to all, and to those that join later."""
+        self._subject = self._ray.put(subject)
+        for hand in self._hands:
+            if hand.opened is not None:
+                hand.handle.set_up.remote(self._subject)
+
+    def ask(self, task: Task[Result]) -> Result:
+        """Have the first who is free carry it out."""
+        left = [task]
+        for finished in self.run(lambda _: left.pop() if left else None, Meter([], StopSignal()), counted=False):
+            if finished.result is not None:
+                return finished.result
+        raise MemoryError
+
+    def run(self, take: Take[Result], meter: Meter, *, counted: bool = True) -> Iterator[Finished[Result]]:
+        """Have the actors carry them out; whoever is done first comes first."""
+        while True:
+            # The rest of what somebody had who died comes before anything else.
+            is_left = self._send(take)
+            if not is_left and not any(hand.task for hand in self._hands):
+                return
+            for hand, answer in self._answers():
+                task = hand.task
+                if task is None:
+                    self._welcome(hand, answer)
+                    continue
+                hand.task = None
+                self._deaths = 0
+                if isinstance(answer, Fault):
+                    raise answer.error()
+                yield Finished(task, answer, hand.name, hand.opened.device if hand.opened else "")
+            for task, deaths in list(self._again):
+                if deaths >= MOST_DEATHS:
+                    self._again.remove((task, deaths))
+                    self._deaths = 0
+                    yield Finished(task, None, "")
+            self._replace_the_dead()
+            if counted:
+                busy = [hand for hand in self._hands if hand.task is not None]
+                meter.in_flight(
+                    [Flight(hand.task.rows, hand.look.step, hand.look.tokens) for hand in busy if hand.task]
+                )
+            else:
+                meter.halt(0, 0)
+
+    def news(self) -> list[ActorJoined | ActorLost]:
+        """What happened to actors since this was last asked."""
+        news, self._news = self._news, []
+        return news
+
+    def close(self) -> None:
+        """End the actors, and the cluster where it is ours; nothing happens the second time."""
+        cluster, self._cluster = self._cluster, None
+        if cluster is None:
+            return
+        for hand in self._hands:
+            cluster.end(hand.handle)
+        self._hands, self._subject = [], None
+        cluster.leave()
+
+    @property
+    def _ray(self) -> Any:
+        if self._cluster is None:
+            raise ValueError("no cluster is there: it was not opened, or is closed")
+        return self._cluster.ray
+
+    def _hire(self, opening: Opening) -> _Hand:
+        """Start an actor, which makes its model ready."""
+        self._hired += 1
+        handle = self._ray.remote(concurrency_groups={"look": 1})(Actor).options(**self._needs).remote(self._threads)
+        hand = _Hand(
+            name=f"actor {self._hired}",
+            handle=handle,
+            place=handle.place.options(concurrency_group="look").remote(),
+            asked=handle.open.remote(opening),
+        )
+        self._hands.append(hand)
+        return hand
+
+    def _welcome(self, hand: _Hand, answer: Opened | Fault) -> None:
+        """Give an actor whose model is ready what it needs to begin; one that has another model goes."""
+        first = self._first
+        why = answer.what if isinstance(answer, Fault) else ""
+        if isinstance(answer, Opened) and first is not None:
+            same = (answer.weights_sha256, answer.prompts, answer.versions)
+            if same != (first.weights_sha256, first.prompts, first.versions):
+                why = "its model, its tokenizer or its packages are others"
+        if why or isinstance(answer, Fault):
+            self._lose(hand, why)
+            return
+        hand.opened = answer
+        self._first = first or answer
+        self._news.append(ActorJoined(hand.name, hand.host, answer.device, answer.threads))
+        if self._subject is not None:
+            hand.handle.set_up.remote(self._subject)
+
+    def _send(self, take: Take[Result]) -> bool:
+        """Give everybody who is free a task; tell whether there may be more to do."""
+        idle = [hand for hand in self._hands if hand.asked is None and hand.opened is not None]
+        for hand in idle:
+            task, deaths = self._again.pop(0) if self._again else (take(hand.name), 0)
+            if task is None:
+                return False
+            hand.task, hand.deaths, hand.look = task, deaths, Look()
+            hand.asked = hand.handle.carry_out.remote(task)
+        return True
+
+    def _answers(self) -> Iterator[tuple[_Hand, Any]]:
+        """Wait a moment for answers; those of actors that died are lost with them."""
+        ray = self._ray
+        by_asked = {hand.asked: hand for hand in self._hands if hand.asked is not None}
+        ready: list[Any] = []
+        errors = ray.exceptions
+        if by_asked:
+            ready, _ = ray.wait(list(by_asked), num_returns=1, timeout=_LOOK)
+        if ready:
+            ready, _ = ray.wait(list(by_asked), num_returns=len(by_asked), timeout=0)
+        for asked in ready:
+            hand = by_asked[asked]
+            self._find(hand)
+            try:
+                answer = ray.get(asked)
+            except (errors.RayActorError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
+                self._lose(hand, _first_line(error))
+                continue
+            hand.asked = None
+            yield hand, answer
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Ask those that are busy how far they are, and take in what was answered."""
+        ray = self._ray
+        for hand in self._hands:
+            if hand.looking is None:
+                if hand.asked is not None:
+                    hand.looking = hand.handle.look.options(concurrency_group="look").remote()
+                continue
+            ready, _ = ray.wait([hand.looking], timeout=0)
+            if ready:
+                hand.looking = None
+                # Whoever died is found by what it was asked.
+                with contextlib.suppress(ray.exceptions.RayError):
+                    hand.look = ray.get(ready[0])
+                    self._find(hand)
+
+    def _find(self, hand: _Hand) -> None:
+        """Note where an actor is, once that is known."""
+        if not hand.node:
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                hand.host, hand.node = self._ray.get(hand.place, timeout=_LOOK)
+
+    def _lose(self, hand: _Hand, why: str) -> None:
+        """Give up an actor; what it had goes to another."""
+        assert self._cluster is not None
+        self._hands.remove(hand)
+        self._cluster.end(hand.handle)
+        self._deaths += 1
+        if hand.node and not self._cluster.lives(hand.node):
+            why = f"its node is gone: {why}"
+        self._why = why
+        self._news.append(ActorLost(hand.name, hand.host, why))
+        if hand.task is not None:
+            self._again.append((hand.task, hand.deaths + 1))
+
+    def _replace_the_dead(self) -> None:
+        """Have a new actor for each that is gone, as long as there is hope."""
+        assert self._opening is not None
+        if len(self._hands) < self._count and self._deaths <= MOST_DEATHS:
+            self._hire(self._opening)
+        if not self._hands:
+            self._check_hope()
+
+    def _check_hope(self) -> None:
+        if self._deaths > MOST_DEATHS:
+            raise ExplorerError(
+                f"actors of Ray die one after the other, the last one because of this: {self._why}",
+                remedy="see whether there is enough memory; what is finished is kept, and the same command goes on",
+            )
+
+    def _weigh(self) -> int | None:
+        known = [hand.look.memory for hand in self._hands if hand.look.memory]
+        return sum(known) if known else None
+
+
+_SPAN = re.compile(r"cuda:0-([0-9]+)")
+
+
+def _needs(cluster: Cluster, spec: ExecutionSpec, device: str, threads: int) -> tuple[int, dict[str, Any]]:
+    """How many actors there are, and what Ray reserves for each.
+
+    Raises:
+        ExplorerError: the device is one by number, which is Ray's to choose.
+    """
+    span = _SPAN.fullmatch(device)
+    if device.startswith("cuda:") and span is None:
+        what = "Ray chooses the devices of its actors"
+        raise ExplorerError(what, where=f"model.device, {device}", remedy="set it to cuda, auto or cpu")
+    gpus = cluster.gpus if device.startswith(("cuda", "auto")) else 0.0
+    each = float(span[1]) + 1 if span else 1.0
+    fit = int(gpus // each)
+    count = spec.actors or fit or max(1, cluster.processors // threads)
+    if gpus and count > fit:
+        # More actors than GPUs share them; Ray reckons in ten-thousandths.
+        each = int(gpus / count * 10_000) / 10_000
+    needs: dict[str, Any] = {
+        "num_gpus": each if gpus else 0,
+        # A cluster of our own is there for this run alone: nothing need be reserved.
+        "num_cpus": 0 if cluster.is_ours else min(threads, cluster.processors_of_a_node),
+        "max_restarts": 0,
+        "scheduling_strategy": "SPREAD",
+        # Ray would set it to the number of processors reserved, which is not what this process computes with.
+        "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}},
+    }
+    return count, needs
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,0 +1,208 @@
+"""Ray: the cluster that actors live in, one of our own on this machine or one that runs.
+
+A cluster of our own listens on 127.0.0.1 alone, shows no dashboard, asks for a token, tells nobody of its use, and ends
+with the run. Its files lie in a folder of ours, which is removed then, or when the next one begins.
+"""
+
+# Ray says too little of its types.
+# pyright: basic
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import ExecutionSpec
+from srm_explorer.engine.worker.endpoint import make_folder, runtime_folder
+
+LOOPBACK = "127.0.0.1"
+
+STORE = 512 * 2**20
+"""Bytes of the store that results come back through; what is larger goes over the disk."""
+
+_LONGEST = 45
+"""Characters of the folder that Ray puts its sockets in: with its own names a path must stay below 107."""
+
+_ALL_INTERFACES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray listens on the loopback interface alone where it thinks that there can be no cluster of several machines."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster of Ray that this process is connected to.
+
+    Args:
+        ray: the module.
+        is_ours: whether it was started for this run, and ends with it.
+        folder: of its files, where it is ours.
+    """
+
+    ray: Any
+    is_ours: bool
+    folder: Path | None = None
+
+    @property
+    def gpus(self) -> float:
+        """How many it has."""
+        return float(self.ray.cluster_resources().get("GPU", 0))
+
+    @property
+    def processors(self) -> int:
+        """How many of them it has, all nodes together."""
+        return int(self.ray.cluster_resources().get("CPU", 1))
+
+    @property
+    def processors_of_a_node(self) -> int:
+        """The fewest that one of its nodes has."""
+        return int(min(node["Resources"].get("CPU", 1) for node in self.ray.nodes() if node["Alive"]))
+
+    def lives(self, node: str) -> bool:
+        """Whether a node is there, by its id."""
+        return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
+
+    def end(self, handle: Any) -> None:
+        """End an actor, also one that is dead."""
+        with _quiet(), contextlib.suppress(Exception):
+            self.ray.kill(handle)
+
+    def leave(self) -> None:
+        """End it where it is ours, else let go of it; nothing happens the second time."""
+        with _quiet(), contextlib.suppress(Exception):
+            self.ray.shutdown()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def join(spec: ExecutionSpec, processors: int) -> Cluster:
+    """Connect to the cluster that an experiment names, or start one here.
+
+    Args:
+        processors: that a cluster of our own is to have.
+
+    Raises:
+        ExplorerError: Ray is not installed, does not start, or nothing answers at the address.
+    """
+    ray = _imported(spec.address is None)
+    if ray.is_initialized():
+        ray.shutdown()
+    if spec.address is None:
+        return _started(ray, processors)
+    try:
+        with _quiet(), _own_signals():
+            ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR, namespace=None)
+    except Exception as error:  # noqa: BLE001 - Ray has no class of its own for what can go wrong here
+        what = f"no cluster of Ray answers: {_first_line(error)}"
+        remedy = "start one with `ray start --head`, or leave the address out for one on this machine"
+        raise ExplorerError(what, where=f"execution.address, {spec.address}", remedy=remedy) from None
+    return Cluster(ray, is_ours=False)
+
+
+def _imported(on_loopback: bool) -> Any:
+    # Both are read when Ray is imported, here and in what it starts.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if on_loopback:
+        os.environ[_ALL_INTERFACES] = "0"
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    else:
+        os.environ.pop(_ALL_INTERFACES, None)
+    try:
+        ray = importlib.import_module("ray")
+        constants: Any = importlib.import_module("ray._private.ray_constants")
+    except ImportError:
+        raise ExplorerError("Ray is not installed", remedy="pip install 'srm-explorer[ray]'") from None
+    # A process that was connected elsewhere before has read it already.
+    constants.ENABLE_RAY_CLUSTER = not on_loopback
+    return ray
+
+
+def _started(ray: Any, processors: int) -> Cluster:
+    folder = _folder()
+    try:
+        with _quiet(), _own_signals():
+            ray.init(
+                address="local",
+                num_cpus=processors,
+                include_dashboard=False,
+                object_store_memory=STORE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address=LOOPBACK,
+                _temp_dir=str(folder),
+            )
+    except Exception as error:  # noqa: BLE001 - as above
+        shutil.rmtree(folder, ignore_errors=True)
+        what = f"Ray does not start: {_first_line(error)}"
+        raise ExplorerError(what, where=f"ray {ray.__version__}", remedy="use --executor local") from None
+    cluster = Cluster(ray, is_ours=True, folder=folder)
+    if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
+        cluster.leave()
+        what = "this version of Ray listens to other machines"
+        raise ExplorerError(what, where=f"ray {ray.__version__}", remedy="install another, or use --executor local")
+    return cluster
+
+
+def _folder() -> Path:
+    """A new folder for Ray's files; those of processes that are gone are removed."""
+    home = runtime_folder()
+    make_folder(home)
+    for old in home.glob("ray-*"):
+        if not _lives(old.name.rpartition("-")[2]):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = home / f"ray-{os.getpid()}"
+    if len(str(folder)) > _LONGEST:
+        return Path(tempfile.mkdtemp(prefix="srm-ray-", dir="/tmp"))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]
+
+
+@contextlib.contextmanager
+def _own_signals() -> Generator[None]:
+    """Keep the handlers of signals, which Ray takes for itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Keep what Ray logs of itself off the terminal."""
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
