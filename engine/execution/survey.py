@@ -21,7 +21,7 @@ from srm_explorer.engine.model import (
     Row,
     RowResult,
     Settings,
-    decode,
+    decode_all,
     read_texts,
     written_rows,
 )
@@ -229,10 +229,11 @@ class FreePart:
             for value in range(len(self.values[0]))
         ]
         count = max(1, -(-len(runs) // self.most))
-        for batch in range(count):
-            part = runs[len(runs) * batch // count : len(runs) * (batch + 1) // count]
-            rows = [self._row(bench, settings, *run) for run in part]
-            decoded = decode(bench.model, rows, generation, captures, on_step=report)
+        parts = [runs[len(runs) * batch // count : len(runs) * (batch + 1) // count] for batch in range(count)]
+        batches = ([self._row(bench, settings, *run) for run in part] for part in parts)
+        for part, decoded in zip(
+            parts, decode_all(bench.model, batches, generation, captures, on_step=report), strict=True
+        ):
             for run, row in zip(part, decoded.rows, strict=True):
                 table.take(*run, row)
         return table.arrays()

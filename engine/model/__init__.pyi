@@ -40,6 +40,7 @@ from .sampling import Sampling as Sampling
 from .selftest import SelfTest as SelfTest
 from .selftest import self_test as self_test
 from .static import decode as decode
+from .static import decode_all as decode_all
 from .tokenizer import Feeding as Feeding
 from .tokenizer import Tokenizer as Tokenizer
 from .tokenizer import load_tokenizer as load_tokenizer

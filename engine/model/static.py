@@ -9,7 +9,8 @@ still write. So a step can be captured as a CUDA graph and replayed; without CUD
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -41,6 +42,8 @@ SWITCH = "SRM_EXPLORER_GRAPHS"
 
 _LOOK = 8  # steps between two looks at how many rows still write
 _COLUMNS = 32  # a step reads the cached columns in multiples of this, and there is one graph for each
+_ROWS = 8  # batches have a multiple of so many rows: one more or less is no other shape
+_NEARLY = 0.9  # share of an earlier batch's rows from which a batch is filled up to use its graphs
 _WARM_UP = 3  # steps before a capture: libraries choose their kernels and workspaces in them
 
 Graphs = Literal["off", "rehearsed", "cuda"]
@@ -106,19 +109,71 @@ def decode_static(
         HookNeverFired: the model never reached a site.
         ExplorerError: a step cannot be captured.
     """
-    graphs = graphs or ("cuda" if model.device.type == "cuda" else "off")
+    laid_out = _LaidOut.of(model, rows, generation, captures, graphs, _rows_of(model.kept_step))
+    return _decode_laid_out(model, laid_out, captures, on_step)
+
+
+def decode_all(
+    model: LoadedModel,
+    batches: Iterable[Sequence[Row]],
+    generation: Generation,
+    captures: Sequence[Capture],
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Iterator[Decoded]:
+    """Decode one batch after another; where a device works by itself, the next one is laid out meanwhile.
+
+    Args:
+        model: what writes.
+        batches: each is asked for before the one before it is done, and then by another thread.
+        generation: as `decode` has it.
+        captures: as `decode` has them.
+        on_step: as `decode` has it.
+
+    Yields:
+        What came of each batch, in their order; errors as those of `decode`.
+    """
+    if not model.static_steps:
+        for rows in batches:
+            yield decode(model, rows, generation, captures, on_step=on_step)
+        return
+    coming, like = iter(batches), _rows_of(model.kept_step)
+
+    def lay_out() -> Sequence[Row] | _LaidOut | None:
+        nonlocal like
+        rows = next(coming, None)
+        if rows is None or not suits(model, rows, generation):
+            return rows
+        laid_out = _LaidOut.of(model, rows, generation, captures, None, like)
+        like = laid_out.shape.rows
+        return laid_out
+
+    with ThreadPoolExecutor(1, thread_name_prefix="rows") as beside:
+        asked = beside.submit(lay_out)
+        while (batch := asked.result()) is not None:
+            asked = beside.submit(lay_out)
+            if isinstance(batch, _LaidOut):
+                yield _decode_laid_out(model, batch, captures, on_step)
+            else:
+                yield decode(model, batch, generation, captures, on_step=on_step)
+
+
+def _decode_laid_out(
+    model: LoadedModel,
+    laid_out: _LaidOut,
+    captures: Sequence[Capture],
+    on_step: Callable[[int, int], None] | None,
+) -> Decoded:
     with torch.inference_mode(), _current(model.device):
         # Let go of before anything is laid out: two batches at once might not fit.
         kept, model.kept_step = model.kept_step, None
-        slots = slots_by_site([row.edits for row in rows], torch.device("cpu"), model.dtype)
-        shape = _shape_of(rows, generation, captures, graphs, slots)
-        batch = kept if isinstance(kept, _Batch) and kept.shape == shape else None
+        batch = kept if isinstance(kept, _Batch) and kept.shape == laid_out.shape else None
         del kept
         if batch is None:
-            batch = _Batch(model, rows, captures, shape)
-        decoded = batch.decode(rows, slots, on_step)
+            batch = _Batch(model, laid_out.rows, captures, laid_out.shape)
+        decoded = batch.decode(laid_out.rows, laid_out.slots, on_step)
         model.kept_step = batch
-    return decoded
+    return Decoded(decoded.rows[: laid_out.count], decoded.receipts)
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:
@@ -197,6 +252,45 @@ def _shape_of(
         tuple((site, slot.kind, slot.sizes) for site, there in slots.items() for slot in there),
         tuple(described),
     )
+
+
+@dataclass(frozen=True)
+class _LaidOut:
+    """A batch as the host prepares it.
+
+    Args:
+        rows: of the batch, and after them some that never write, up to the shape's number.
+        count: of those that were asked for.
+        slots: their edits, not yet on the device.
+        shape: what the batch's tensors must have.
+    """
+
+    rows: Sequence[Row]
+    count: int
+    slots: dict[str, list[EditSlot]]
+    shape: _Shape
+
+    @classmethod
+    def of(
+        cls,
+        model: LoadedModel,
+        rows: Sequence[Row],
+        generation: Generation,
+        captures: Sequence[Capture],
+        graphs: Graphs | None,
+        like: int,
+    ) -> _LaidOut:
+        """Lay rows out, if they are nearly as many as those of an earlier batch, as many as those: `like`."""
+        count = len(rows)
+        wanted = like if _NEARLY * like <= count <= like else -(-count // _ROWS) * _ROWS
+        filled = [*rows, *[Row(rows[0].prompt, forced=())] * (wanted - count)]
+        slots = slots_by_site([row.edits for row in filled], torch.device("cpu"), model.dtype)
+        how: Graphs = graphs or ("cuda" if model.device.type == "cuda" else "off")
+        return cls(filled, count, slots, _shape_of(filled, generation, captures, how, slots))
+
+
+def _rows_of(kept: object) -> int:
+    return kept.shape.rows if isinstance(kept, _Batch) else 0
 
 
 def _noise_keys(rows: Sequence[Row], generation: Generation) -> list[NoiseKey]:

@@ -17,7 +17,7 @@ from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.placement import Placement
 from srm_explorer.engine.model.sampling import NoiseKey, Sampling
-from srm_explorer.engine.model.static import Graphs, decode_static, suits
+from srm_explorer.engine.model.static import Graphs, decode_all, decode_static, suits
 
 SameRow = Callable[[RowResult, RowResult], None]
 Prompts = list[tuple[int, ...]]
@@ -107,6 +107,31 @@ def test_what_runs_decode_is_static_where_the_self_test_says_so(
     assert not suits(tiny, marked, generation)
     for row in static.decode(tiny, marked, generation, captures).rows:
         assert len(row.marked[0]) == 1
+
+
+@pytest.mark.parametrize("has_graphs", [False, True])
+def test_batches_one_after_another_are_each_as_it_is_alone(
+    tiny_gpt2: LoadedModel, prompts: Prompts, same_row: SameRow, monkeypatch: pytest.MonkeyPatch, has_graphs: bool
+) -> None:
+    monkeypatch.setattr(tiny_gpt2, "static_steps", has_graphs)
+    many = rows_of(prompts) * 2
+    # One more or less is filled up; so many fewer are a batch of another shape, and a marked free row none of these.
+    batches = [many[:25], many[:24], many[2:], [Row(p, CLAMPED, marks=(2,)) for p in prompts], many[:5]]
+    generation, captures = Generation(6), [Capture(SITE, "mean", "all"), Capture(LAST, "tokens", "generated")]
+    for rows, decoded in zip(batches, decode_all(tiny_gpt2, batches, generation, captures), strict=True):
+        check(decoded.rows, decode(tiny_gpt2, rows, generation, captures).rows, same_row)
+
+
+def test_a_batch_that_is_nearly_as_large_uses_the_tensors_that_are_there(
+    tiny_gpt2: LoadedModel, prompts: Prompts
+) -> None:
+    generation, captures = Generation(2), [Capture(SITE, "mean", "all")]
+    kept: list[object] = []
+    for count in (60, 64, 58, 40):
+        rows = [Row(prompts[1], (Edit(SITE, "clamp", "all", (at,), (3.0,)),)) for at in range(count)]
+        assert len(decode_static(tiny_gpt2, rows, generation, captures).rows) == count
+        kept.append(tiny_gpt2.kept_step)
+    assert kept[0] is kept[1] is kept[2] is not kept[3]
 
 
 def test_what_is_told_of_a_batch_ends_with_it_and_may_stop_it(tiny: LoadedModel, prompts: Prompts) -> None:
