@@ -125,6 +125,9 @@ def outcome_line(outcome: Outcome, seconds: float, tokens: int, *, again: str = 
     if session is None:
         return f"stopped before a batch was finished; nothing is lost, and {again} starts it again"
     runs = f"{len(session.runs):,} of {session.planned_runs:,} runs"
+    survey = session.survey()
+    if session.spec.survey:
+        runs += f" of the baseline, {'no neuron yet' if survey is None else survey.standing}"
     if outcome.status == "shown":
         return f"{name} is finished already: {runs}, saved {cell_text(session.saved, 'time')}"
     if outcome.status == "interrupted":

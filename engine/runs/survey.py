@@ -307,7 +307,7 @@ def text_hash(tokens: Sequence[int]) -> int:
 
 
 class SurveyJournal:
-    """What a journal holds of a survey; `poll` takes what came, and every shard is read once.
+    """What a journal holds of a survey; `poll` takes what came. A part is read when it is asked for, and once.
 
     Attributes:
         plan: None before it is fixed.
@@ -317,7 +317,8 @@ class SurveyJournal:
         self._reader = reader
         self._events = 0
         self.plan: Plan | None = None
-        self._parts: dict[tuple[str, int], Arrays] = {}
+        self._kept: dict[tuple[str, int], SurveyKept] = {}
+        self._read: dict[tuple[str, int], Arrays] = {}
         self._tables: SurveyTables | None = None
 
     def poll(self) -> bool:
@@ -336,7 +337,7 @@ class SurveyJournal:
                     self._take_chosen(self._reader.read_event(SurveyChosen, event))
                 case SurveyKept.EVENT:
                     part = self._reader.read_event(SurveyKept, event)
-                    self._parts[part.depth, part.part] = self._reader.tables(part.shard, part.sha256)
+                    self._kept[part.depth, part.part] = part
                 case _:
                     continue
             grown = True
@@ -345,7 +346,7 @@ class SurveyJournal:
 
     def done(self, depth: str) -> set[int]:
         """Numbers of the finished parts."""
-        return {number for kind, number in self._parts if kind == depth}
+        return {number for kind, number in self._kept if kind == depth}
 
     @property
     def is_complete(self) -> bool:
@@ -361,7 +362,13 @@ class SurveyJournal:
 
     def forced_kl(self) -> NDArray[np.float32]:
         """[cell, value, text] of all cells, which are finished."""
-        return np.concatenate([self._parts["forced", n][f"{FORCED}kl"] for n in sorted(self.done("forced"))])
+        return np.concatenate([self._part("forced", n)[f"{FORCED}kl"] for n in sorted(self.done("forced"))])
+
+    def _part(self, depth: str, number: int) -> Arrays:
+        if (depth, number) not in self._read:
+            kept = self._kept[depth, number]
+            self._read[depth, number] = self._reader.tables(kept.shard, kept.sha256)
+        return self._read[depth, number]
 
     def tables(self) -> SurveyTables | None:
         """What is finished so far; None before the plan is fixed.
@@ -396,7 +403,7 @@ class SurveyJournal:
         if not numbers:
             return None
         cells = np.concatenate([np.arange(*plan.forced[n]) for n in numbers]).astype(np.int32)
-        parts = [self._parts["forced", number] for number in numbers]
+        parts = [self._part("forced", number) for number in numbers]
         joined = {name: _joined(parts, f"{FORCED}{name}", axis) for name, axis in _FORCED_AXES.items()}
         return ForcedScores(cells=cells, **joined)
 
@@ -406,7 +413,7 @@ class SurveyJournal:
             return None
         chosen = np.array(plan.chosen, np.int32)
         cells = np.concatenate([chosen[slice(*plan.free[n])] for n in numbers])
-        parts = [self._parts["free", number] for number in numbers]
+        parts = [self._part("free", number) for number in numbers]
         joined = {name: _joined(parts, f"{FREE}{name}", axis) for name, axis in _FREE_AXES.items()}
         full = f"{FREE}vectors/"
         sites = [name.removeprefix(full) for name in parts[0] if name.startswith(full)]

@@ -128,6 +128,15 @@ class SurveyTables:
     def n_cells(self) -> int:
         return len(self.layer)
 
+    @property
+    def standing(self) -> str:
+        """How far it is, in words."""
+        scored = 0 if self.forced is None else len(self.forced.cells)
+        written = 0 if self.free is None else len(self.free.cells)
+        parts = [f"{scored:,} of {self.planned_forced:,} neurons scored"] if self.planned_forced else []
+        parts += [f"{written:,} of {self.planned_free:,} written under"] if self.planned_free else []
+        return ", ".join(parts)
+
     def place(self, layer: int, neuron: int) -> int:
         """Where a cell stands in the plan; -1 where it does not."""
         found = np.flatnonzero((self.layer == layer) & (self.neuron == neuron))

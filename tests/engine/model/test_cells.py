@@ -69,10 +69,11 @@ def test_the_short_ways_are_equal_to_a_pass_through_the_edited_block(
     scorer = CellScorer(model, settings, captures, rows=3)
     assert scorer.way == way
     agree(model, scorer, positions)
-    agree(model, scorer, positions, (7, 7))
-    through = CellScorer(model, settings, captures, rows=3, plain=True)
-    assert through.way == "through"
-    agree(model, through, positions)
+    if positions == "all":
+        agree(model, scorer, positions, (7, 7))
+        through = CellScorer(model, settings, captures, rows=3, plain=True)
+        assert through.way == "through"
+        agree(model, through, positions)
 
 
 def test_a_share_of_tokens_becomes_another(tiny_gpt2: LoadedModel) -> None:
