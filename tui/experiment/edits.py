@@ -85,7 +85,7 @@ def _alone(data: Data, field: Field, text: str, memory: Mapping[tuple[str, str],
         return _with_mode(data, text, memory)
     put(data, field.key, value)
     if item == "survey":
-        return Edited(data, _fit_survey(data["survey"]))
+        return Edited(data, _fit_survey(data["survey"], name))
     if name == "direction" and value:
         value_at(data, item).update(neurons=[], heads=[], coordinates=[])
     elif name in ("neurons", "heads") and value and item.startswith("interventions["):
@@ -93,15 +93,15 @@ def _alone(data: Data, field: Field, text: str, memory: Mapping[tuple[str, str],
     return Edited(data)
 
 
-def _fit_survey(survey: Data) -> str:
-    """Leave out of a survey what means nothing beside the rest; say what was."""
+def _fit_survey(survey: Data, name: str) -> str:
+    """Leave out of a survey what means nothing beside what was set, and say what was; that itself stays."""
     if not survey["neurons"]:
         survey.update(layers="", then="", vectors="")
         return ""
-    if survey["depth"] == "free" and survey["then"]:
+    if name == "depth" and survey["depth"] == "free" and survey["then"]:
         survey["then"] = ""
         return "then is left out: texts are written under every neuron"
-    if survey["depth"] == "forced" and not survey["then"] and survey["vectors"]:
+    if name in ("depth", "then") and survey["depth"] == "forced" and not survey["then"] and survey["vectors"]:
         survey["vectors"] = ""
         return "vectors is left out: no texts are written"
     return ""

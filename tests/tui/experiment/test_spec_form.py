@@ -616,8 +616,10 @@ def test_a_survey_is_one_row_until_neurons_are_named_and_keeps_only_what_means_s
         "survey.then": "none",
         "survey.vectors": "none",
     }
+    assert not form.edit("survey.vectors", "3").changed
+    assert form.reason("survey.vectors").startswith("full vectors are kept of written texts alone; set depth")
     assert form.edit("survey.then", "top:5").changed
-    assert form.edit("survey.vectors", "3").changed
+    assert form.experiment().survey.vectors == "3"
     assert form.edit("survey.depth", "free").note == "then is left out: texts are written under every neuron"
     assert form.experiment().survey.vectors == "3"
     assert form.edit("survey.depth", "forced").note == "vectors is left out: no texts are written"
