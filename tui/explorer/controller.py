@@ -120,7 +120,7 @@ def _done_facts(data: dict[str, Any], name: str) -> tuple[str, ...]:
     if edited := next((edit["site"] for edit in data["interventions"]), next(iter(sites), None)):
         facts.append(site_caption(edited))
     if data["interventions"]:
-        facts.append(_edited(data["interventions"]))
+        facts.append(_edited(data["interventions"], data["survey"]["neurons"]))
     if data["planes"]:
         plane = data["planes"][0]
         site = plane["site"] or sites[0]
@@ -128,9 +128,16 @@ def _done_facts(data: dict[str, Any], name: str) -> tuple[str, ...]:
     return tuple(facts)
 
 
-def _edited(interventions: list[dict[str, Any]]) -> str:
-    """What is done to what: "clamp n373", "add n3, n5", "steer up", "clamp n373 and 2 more"."""
+_LONGEST_SURVEY = 20
+"""Characters that the neurons of a survey take in the header."""
+
+
+def _edited(interventions: list[dict[str, Any]], surveyed: str = "") -> str:
+    """What is done to what: "clamp n373", "add n3, n5", "steer up", "clamp n373 and 2 more"; "clamp all neurons"."""
     first, *others = interventions
+    if surveyed:
+        named = f"neurons {surveyed}" if surveyed != "all" else "all neurons"
+        return f"{first['op']} {named if len(named) <= _LONGEST_SURVEY else 'many neurons'}"
     target = ", ".join(coordinate_caption(first["site"], neuron) for neuron in first["neurons"][:2])
     more = sum(max(1, len(edit["neurons"])) for edit in others) + max(0, len(first["neurons"]) - 2)
     if first.get("heads"):

@@ -20,6 +20,7 @@ from srm_explorer.engine.figures import (
     site_caption,
     source_caption,
     state_caption,
+    survey_caption,
     swept_groups,
 )
 from srm_explorer.engine.prompts import filter_captions, set_name
@@ -87,6 +88,7 @@ def spec_facts(experiment: Experiment) -> tuple[tuple[str, str], ...]:
     prompts, generation, capture = experiment.prompts, experiment.generation, experiment.capture
     done = intervention_captions(experiment)
     more = f" (+{len(done) - 1} more)" if len(done) > 1 else ""
+    surveyed = f"{survey_caption(experiment)}: " if experiment.survey else ""
     where = ", ".join(filter_captions(prompts.where))
     writing = "greedy" if generation.mode == "greedy" else f"{count_of(generation.samples, 'sample')}, sampled"
     tokens = f"{count_of(generation.tokens, 'token')}, {writing}" if generation.tokens else "nothing: a plain forward"
@@ -94,7 +96,7 @@ def spec_facts(experiment: Experiment) -> tuple[tuple[str, str], ...]:
     return (
         ("model", f"{experiment.model.name} · {experiment.model.dtype} · {experiment.model.device}"),
         ("prompts", ", ".join(map(set_name, prompts.sets)) + (f" where {where}" if where else "")),
-        ("done", (done[0] if done else "nothing") + more),
+        ("done", surveyed + (done[0] if done else "nothing") + more),
         ("writes", tokens),
         (
             "captures",

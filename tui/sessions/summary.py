@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.figures import intervention_captions, model_caption
+from srm_explorer.engine.figures import intervention_captions, model_caption, survey_caption
 from srm_explorer.engine.io.files import open_regular, write_atomic
 from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.runs.journal_reader import EVENTS, SPEC
@@ -65,7 +65,9 @@ def read_summary(path: Path) -> Summary:
 
 def describe(experiment: Experiment) -> str:
     nothing = "nothing clamped" if experiment.model.is_known else "unknown"
-    return "; ".join(intervention_captions(experiment)) or nothing
+    done = "; ".join(intervention_captions(experiment)) or nothing
+    surveyed = survey_caption(experiment)
+    return f"{surveyed}: {done}" if surveyed else done
 
 
 def model_of(journal: JournalReader) -> str:
