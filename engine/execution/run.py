@@ -289,7 +289,10 @@ class _Start:
             # Others than this process are not needed any more, and their pace is none of this machine's.
             executor.close()
             if self.experiment.execution.executor == "local":
-                keep_pace(self.experiment.model, self.base, rate=meter.rate, is_learned=True)
+                # The baseline of a survey is too few rows to tell how fast many are.
+                rate = running.survey_rates.get("free", 0.0) if self.experiment.survey else meter.rate
+                scored = running.survey_rates.get("forced", 0.0)
+                keep_pace(self.experiment.model, self.base, rate=rate, scored=scored, is_learned=True)
             meter.stage("saving")
             if not journal.reader.run_indices:
                 return Outcome(None, path, "interrupted", resumed, notes)
@@ -330,6 +333,7 @@ class _Running:
         meter.runs, meter.runs_done = len(self._grid), len(journal.reader.run_indices)
         meter.steps = self._experiment.generation.tokens
         meter.listeners.append(lambda progress: journal.progress(progress.to_dict()))
+        self.survey_rates: dict[str, float] = {}
 
     def run(self) -> bool:
         """Run every batch that is not finished; tell whether all are now."""
@@ -420,7 +424,8 @@ class _Running:
         if not self._experiment.survey:
             return True
         about = self._journal, self._executor, self._opened, self._meter
-        return Surveying(*about, rows_now=self._rows_now, on_misfit=self._halve).run()
+        surveying = Surveying(*about, rows_now=self._rows_now, on_misfit=self._halve, rates=self.survey_rates)
+        return surveying.run()
 
     def _note_news(self) -> None:
         """Put what happened to whoever decodes into the journal, and keep what the user should read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias, cast
 
@@ -55,6 +55,8 @@ class Surveying:
     meter: Meter
     rows_now: Callable[[str], int]
     on_misfit: Callable[[int, Finished[Any]], None]
+    rates: dict[str, float] = field(default_factory=dict[str, float])
+    """By depth, tokens a second that this start scored, or wrote."""
 
     def run(self) -> bool:
         """Do what is left of it; tell whether all is done.
@@ -157,7 +159,7 @@ class Surveying:
         # Free parts of a survey that goes on are counted once they are known.
         before = 0 if depth == "forced" else len(plan.forced)
         total = len(plan.forced) + len(plan.free)
-        began, first = time.monotonic(), len(queue)
+        began, first, tokens = time.monotonic(), len(queue), 0
         if queue:
             self.meter.part("survey", before + len(done), total)
 
@@ -173,9 +175,11 @@ class Surveying:
                 self.on_misfit(part.rows, finished)
                 queue.appendleft(part.number)
                 continue
+            tokens += _tokens_of(part, finished.result)
             self._keep(part, finished.result)
             left -= 1
             spent = time.monotonic() - began
+            self.rates[depth] = tokens / spent if spent > 0 else 0.0
             self.meter.part("survey", before + len(spans) - left, total, left * spent / (first - left))
         return not left
 
@@ -211,3 +215,10 @@ class Surveying:
         kind = "free" if isinstance(part, FreePart) else "forced"
         self.journal.append_tables(arrays, lambda shard, sha256: SurveyKept(kind, part.number, shard, sha256))
         self._known.poll()
+
+
+def _tokens_of(part: Part, arrays: dict[str, NDArray[Any]]) -> int:
+    """How many tokens a part scored, or wrote."""
+    if isinstance(part, FreePart):
+        return int(arrays[f"{FREE}tokens"].sum())
+    return sum(len(values) for values in part.values) * sum(map(len, part.texts.tokens))

@@ -29,6 +29,7 @@ class Pace:
 
     Attributes:
         rate: tokens a second that it writes in a batch; 0 where that is not known.
+        scored: tokens a second that the last survey scored under its neurons; 0 where that is not known.
         is_learned: whether a run told it; else it was measured by a few steps.
         sizes: its sizes, as `worker.protocol.Description` dumps them; empty where they are not known.
     """
@@ -36,6 +37,7 @@ class Pace:
     rate: float = 0.0
     is_learned: bool = False
     sizes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    scored: float = 0.0
 
     @property
     def is_whole(self) -> bool:
@@ -65,6 +67,7 @@ def keep_pace(
     base: Path,
     *,
     rate: float = 0.0,
+    scored: float = 0.0,
     is_learned: bool = False,
     sizes: Mapping[str, Any] | None = None,
 ) -> None:
@@ -80,6 +83,7 @@ def keep_pace(
         pace = {
             "tokens_per_second": float(f"{rate:.4g}") if good else before.rate,
             "learned": is_learned if good else before.is_learned,
+            "scored_a_second": float(f"{scored:.4g}") if math.isfinite(scored) and scored > 0 else before.scored,
             "sizes": dict(before.sizes if sizes is None else sizes),
         }
         newest = dict([*entries.items(), (key, pace)][-_REMEMBERED:])
@@ -110,10 +114,14 @@ def _pace(entry: object) -> Pace:
     if not isinstance(entry, dict):
         return Pace()
     kept = cast("dict[str, Any]", entry)
-    rate, sizes = kept.get("tokens_per_second"), kept.get("sizes")
-    known = rate if isinstance(rate, float) and 0 < rate < math.inf else 0.0
+    sizes, known = kept.get("sizes"), _positive(kept.get("tokens_per_second"))
     return Pace(
         known,
         known > 0 and kept.get("learned") is True,
         cast("dict[str, Any]", sizes) if isinstance(sizes, dict) else {},
+        _positive(kept.get("scored_a_second")),
     )
+
+
+def _positive(rate: object) -> float:
+    return rate if isinstance(rate, float) and 0 < rate < math.inf else 0.0

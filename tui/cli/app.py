@@ -259,6 +259,9 @@ def survey(
     session: Annotated[str | None, taking("NAME|PATH", "What to save it as.")] = None,
     restart: Annotated[bool, about("Begin anew; the old session goes to the trash.", "--restart")] = False,
     plan: Annotated[bool, about("Run nothing: print what it costs.", "--plan")] = False,
+    executor: Executor = None,
+    actors: Actors = None,
+    address: Address = None,
     cell: Annotated[str | None, taking("L.N", "Run this neuron of a survey as a session of its own.", "--open")] = None,
     neuron: Annotated[
         str | None, taking("N|L.N", "The one that was named before; the experiment's own by default.")
@@ -289,9 +292,10 @@ def survey(
     settings = {
         "depth": depth, "neuron": neuron, "measure": measure, "value": value, "texts": texts, "family": family,
     }  # fmt: skip
-    begins = bool(overrides) or restart or plan or any(given is not None for given in of_run.values())
+    fields = [*(overrides or ()), *executing(executor, actors, address)]
+    begins = bool(fields) or restart or plan or any(given is not None for given in of_run.values())
     if cell is not None:
-        if any(given is not None for given in of_run.values()) or overrides:
+        if any(given is not None for given in of_run.values()) or fields:
             raise BadParameter("it opens a neuron of a survey that was made", param_hint="--open")
         end(cli.survey.open_cell(named, cell, plan=plan, restart=restart, as_json=as_json))
         return
@@ -300,7 +304,7 @@ def survey(
         cli.survey.show_survey(named, view)
         return
     what = cli.survey.SurveyRun(neurons, layers, depth, then, vectors)
-    end(cli.survey.survey_command(named, overrides or [], what, session, view, restart=restart, plan=plan))
+    end(cli.survey.survey_command(named, fields, what, session, view, restart=restart, plan=plan))
 
 
 @app.command()

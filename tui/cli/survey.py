@@ -21,12 +21,13 @@ from srm_explorer.engine.analyses import (
 from srm_explorer.engine.experiment import Experiment, SpecSource, available_presets, read_experiment
 from srm_explorer.engine.experiment.survey import chosen
 from srm_explorer.engine.experiment.survey_file import survey_overrides
-from srm_explorer.engine.figures import HistogramFigure
+from srm_explorer.engine.figures import HistogramFigure, SurveyMapFigure
 from srm_explorer.engine.figures.paper import ColumnWidth
 from srm_explorer.engine.io.files import check_writable, write_atomic
 from srm_explorer.engine.runs import default_path, read_inputs
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.tui.charts.histogram import paint_histogram
+from srm_explorer.tui.charts.survey_map import paint_survey_map
 from srm_explorer.tui.cli import pictures
 from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import note, say, say_json, screen_size, visible
@@ -203,7 +204,9 @@ def _tell(
         said = {**(further or {}), "depth": findings["depth"], "depths": findings["depths"]}
         say_tables(tables, form="json", further=said)
     else:
-        say_tables((named, *others), most=view.most)
+        say_tables((named,))
+        say("")
+        say_tables(others, most=view.most)
         _draw(findings, view)
     if view.csv is not None and not view.as_json:
         note(f"a row a layer, neuron and value written to {visible(str(view.csv))}")
@@ -218,6 +221,10 @@ def _draw(findings: Mapping[str, Any], view: SurveyView) -> None:
         spread = HistogramFigure.from_dict(findings["histogram"])
         rows = max(min(height, 24), 9)
         say("", pictures.chart(lambda: paint_histogram(spread, width, rows), lambda: spread, width, rows))
+    elif view.chart == "map":
+        lies = SurveyMapFigure.from_dict(findings["map"])
+        rows = max(min(height, 3 * len(lies.rows) + 8), 9)
+        say("", pictures.chart(lambda: paint_survey_map(lies, width, rows), lambda: lies, width, rows))
 
 
 def _cell(session: Session, text: str) -> tuple[int, int]:

@@ -86,6 +86,7 @@ def estimate(
     rate: float | None,
     description: Description | None,
     units: int | None = None,
+    scored: float = 0.0,
 ) -> Cost:
     """Estimate a cost.
 
@@ -94,9 +95,10 @@ def estimate(
         rate: tokens a second, of the last run or measured; None where it is not known.
         description: of the model in use; None without one.
         units: that the prompts make; None where that is not known.
+        scored: tokens a second that a survey scores; 0 where that is not known.
     """
     if experiment.survey:
-        return _surveyed(experiment, n_prompts, rate, description, units)
+        return _surveyed(experiment, n_prompts, (rate, scored or SCORING * (rate or 0.0)), description, units)
     kinds = [condition.kind for condition in conditions(experiment)]
     grid = Grid(n_prompts, experiment.generation.samples, len(kinds))
     tokens = len(grid) * experiment.generation.tokens
@@ -116,9 +118,18 @@ _TOLD = 10
 
 
 def _surveyed(
-    experiment: Experiment, n_prompts: int, rate: float | None, description: Description | None, units: int | None
+    experiment: Experiment,
+    n_prompts: int,
+    rates: tuple[float | None, float],
+    description: Description | None,
+    units: int | None,
 ) -> Cost:
-    """The cost of a survey: its baseline, the texts that are scored, and those that are written."""
+    """The cost of a survey: its baseline, the texts that are scored, and those that are written.
+
+    Args:
+        rates: tokens a second that are written, and scored; None where that is not known.
+    """
+    rate, scored = rates
     survey, template = experiment.survey, experiment.interventions[0]
     texts, values = n_prompts * experiment.generation.samples, len(survey_settings(experiment))
     fits = description is not None and description.shape.name == experiment.model.name
@@ -130,7 +141,7 @@ def _surveyed(
     written += settings * texts if survey.depth == "free" else 0
     each = experiment.generation.tokens
     tokens = (texts + written) * each
-    seconds = (tokens + forced * each / SCORING) / rate if rate and neurons else None
+    seconds = tokens / rate + forced * each / scored if rate and neurons else None
     sites, planes = len(experiment.capture.sites), len(experiment.planes)
     disk = forced * (12 + 4 * sites) + (settings * 8 * _TOLD if forced else 0)
     disk += written * (16 + sites * (8 + 4 * SKETCH) + 8 * planes)
@@ -180,7 +191,8 @@ def estimate_here(
         the cost, and the pace that it is reckoned with.
     """
     pace = known_pace(experiment.model, base)
-    return estimate(experiment, n_prompts, pace.rate or None, description or sizes_in(pace), units), pace
+    known = description or sizes_in(pace)
+    return estimate(experiment, n_prompts, pace.rate or None, known, units, pace.scored), pace
 
 
 def sizes_in(pace: Pace) -> Description | None:

@@ -80,3 +80,12 @@ def test_a_run_tells_how_fast_the_model_was(lab: Lab, clamp: dict[str, Any]) -> 
     pace = known_pace(experiment.model, lab.folder)
     assert pace.rate > 0
     assert pace.is_learned
+
+
+def test_what_a_survey_scores_a_second_is_kept_beside_what_is_written() -> None:
+    model = ModelSpec(name="demo")
+    keep_pace(model, Path(), rate=100.0, is_learned=True)
+    keep_pace(model, Path(), scored=900.0, is_learned=True)
+    keep_pace(model, Path(), rate=float("nan"), scored=float("inf"), is_learned=True)
+    pace = known_pace(model, Path())
+    assert (pace.rate, pace.scored, pace.is_learned) == (100.0, 900.0, True)
