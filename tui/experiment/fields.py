@@ -173,6 +173,16 @@ _MODEL = (
     ),
     from_model("model.tf32", "tf32", shares_line=True),
 )
+_EXECUTOR = from_model("execution.executor", "executor")
+_ACTORS = (
+    from_model("execution.actors", "actors", shares_line=True, absent="a GPU each"),
+    from_model(
+        "execution.address",
+        "address",
+        absent="a cluster of its own",
+        forms=lambda value: (str(value),) if value else ("a cluster of its own", "its own"),
+    ),
+)
 _TOKENS = (from_model("generation.tokens", "tokens"), from_model("generation.mode", "mode", shares_line=True))
 _SAMPLING = (
     from_model("generation.temperature", "temperature"),
@@ -253,7 +263,7 @@ def fields_of(
     """
     samples = value_at(data, "generation.mode") == "sample"
     return {
-        "model": _MODEL,
+        "model": (*_MODEL, _EXECUTOR, *(_ACTORS if value_at(data, "execution.executor") == "ray" else ())),
         "interventions": [
             *(_intervention(data, intervention, kinds) if intervention >= 0 else _stats(data)),
             *_controls(data),

@@ -51,6 +51,7 @@ def shown() -> tuple[Field, ...]:
         data["controls"] |= {"neurons": 19, "chosen": "after"}
         data["prompts"]["confirm"] = ["watching"]
         data["survey"]["neurons"] = "all"
+        data["execution"]["executor"] = "ray"
         sections = fields_of(data, 0, 0, SITE_KINDS).values()
         fields |= {(field.key, field.choices): field for section in sections for field in section}
     return tuple(fields.values())

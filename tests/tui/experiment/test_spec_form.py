@@ -631,3 +631,17 @@ def test_a_survey_is_one_row_until_neurons_are_named_and_keeps_only_what_means_s
     assert shown() == {"survey.neurons": "none"}
     assert form.add("interventions").changed
     assert not shown()
+
+
+def test_actors_are_asked_for_where_ray_has_them_and_forgotten_with_it() -> None:
+    form = SpecForm()
+    form.take(read_experiment("quick")[0].to_dict(), {})
+    assert [row.key for row in form.rows() if row.key.startswith("execution.")] == ["execution.executor"]
+    assert form.edit("execution.executor", "ray").changed
+    assert form.edit("execution.actors", "2").changed
+    assert form.edit("execution.address", "auto").changed
+    experiment = form.experiment()
+    assert (experiment.execution.actors, experiment.execution.address) == (2, "auto")
+    assert form.edit("execution.executor", "local").changed
+    assert form.experiment().execution.actors is None
+    assert len([row for row in form.rows() if row.key.startswith("execution.")]) == 1
