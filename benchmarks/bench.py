@@ -61,7 +61,7 @@ def _growth(of: str) -> tuple[Asked, Asked]:
 SECTIONS = {
     "decode": Section(
         "decoding.shaped",
-        (110, 230),
+        (100, 230),
         (
             Asked("decode: share of what matrix products alone allow", "tokens/s", at_least(0.90, quick=0.75)),
             Asked("decode: against one value at a time (ii)", "tokens/s", at_least(3)),
@@ -81,8 +81,9 @@ SECTIONS = {
         ),
         "REAL_MODEL",
     ),
-    "growth of rows": Section("growth.decoding", (30, 60), (*_growth("rows"), *_growth("values"))),
-    "growth of neurons": Section("growth.neurons", (20, 30), _growth("neurons")),
+    "growth of rows": Section("growth.rows", (15, 40), _growth("rows")),
+    "growth of values": Section("growth.values", (15, 35), _growth("values")),
+    "growth of neurons": Section("growth.neurons", (15, 25), _growth("neurons")),
     "growth of vectors": Section("growth.vectors", (10, 10), _growth("vectors")),
     "growth of sessions": Section("growth.sessions", (10, 10), _growth("sessions in the folder")),
     "forced survey": Section(

@@ -74,8 +74,6 @@ def _difference(one: Forced, other: np.ndarray) -> float:
     return float(np.abs(np.stack([one.scores.logp, one.scores.kl]) - other).max())
 
 
-NEURONS = 64
-"""Neurons of a turn of a survey."""
 VALUE = 6.0
 
 
@@ -101,7 +99,8 @@ def forced_survey(options: Options) -> None:
     """Neurons of the last layer, where logits have a closed form, and of the middle one."""
     model, plain = load_model(ModelSpec(name=str(options.shaped), device="cpu")), PlainModel(options.shaped)
     texts = drawn_texts(model, 4, ())
-    for where, layer in (("last", model.shape.n_layers - 1), ("middle", model.shape.n_layers // 2)):
+    last, middle = model.shape.n_layers - 1, model.shape.n_layers // 2
+    for where, layer, count in (("last", last, 64), ("middle", middle, 16 if options.quick else 32)):
         site = f"blocks.{layer}.mlp.hook_post"
         ours: list[float] = []
         theirs: list[float] = []
@@ -109,7 +108,7 @@ def forced_survey(options: Options) -> None:
         surveyed(model, texts[:1], site, range(2))
         few = range(2 if options.quick else 4)
         for turn in range(2 if options.quick else 3):
-            neurons = range(NEURONS * turn, NEURONS * (turn + 1))
+            neurons = range(count * turn, count * (turn + 1))
             took, found = timed(surveyed, model, texts, site, neurons)
             ours.append(len(neurons) / took)
             took, slow = timed(one_by_one, plain, texts, site, neurons[: len(few)])
