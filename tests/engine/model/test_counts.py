@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from srm_explorer.engine.model.cells import CellScorer, Settings
 from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.forcing import GivenText, score_texts
 from srm_explorer.engine.model.intervene import Capture, Edit
@@ -156,6 +158,28 @@ def test_given_texts_go_through_what_no_edit_reaches_once(tiny_gpt2: LoadedModel
     found = counted(lambda: list(score_texts(tiny_gpt2, [text])))
     assert found.positions <= text.length * LAYERS + len(settings) * text.length
     assert found.unembedded <= (1 + len(settings)) * (len(text.tokens) + 1)
+
+
+@pytest.mark.parametrize("layer", range(LAYERS))
+def test_a_neuron_of_a_survey_costs_the_blocks_above_it_and_none_in_the_last_layer(
+    tiny_gpt2: LoadedModel, layer: int
+) -> None:
+    few, many, prompt, tokens = 2, 10, tuple(range(6)), tuple(range(100, 110))
+
+    def scored(count: int) -> Counts:
+        neurons = np.arange(count, dtype=np.int64)
+        settings = Settings(f"blocks.{layer}.mlp.hook_post", "clamp", neurons, np.full(count, 3.0))
+        scorer = CellScorer(tiny_gpt2, settings, (), rows=16)
+        return counted(lambda: scorer.score(prompt, tokens, "all"))
+
+    # What is read once for all neurons is the same for few and many.
+    scored(few)
+    short, long = scored(few), scored(many)
+    above = LAYERS - 1 - layer
+    # A closed form takes inner products of a neuron's direction, a twentieth of a position's.
+    assert (long.positions - short.positions) / (many - few) <= above * (len(prompt) + len(tokens)) + 0.05
+    unembedded = len(tokens) if above else 0
+    assert (long.unembedded - short.unembedded) / (many - few) <= unembedded
 
 
 def test_the_counters_count(tiny_gpt2: LoadedModel) -> None:
