@@ -552,7 +552,7 @@ def actors(machine: Machine, found: Findings) -> None:
             command = [sys.executable, "-c", MAIN, "run", str(folder / "spec.toml"), *options]
             command += ["--session", str(folder / f"{name}.json")]
             began = time.monotonic()
-            left = max(30.0, 2 * SECONDS - machine.spent())
+            left = max(30.0, SECONDS + 15 - machine.spent()) if machine.is_gpu else 400.0
             environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state")}
             ran = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=left
