@@ -131,6 +131,12 @@ class Station:
         release_memory()
         return None
 
+    def rest(self) -> None:
+        """Let go of what the model keeps from one batch to the next; on a GPU others may want the memory."""
+        if self._warm.model is not None and self._warm.model.kept_step is not None:
+            self._warm.model.kept_step = None
+            release_memory()
+
     def weigh(self) -> int | None:
         """Bytes in use, as `Placement.used_bytes` has them."""
         return None if self._warm.model is None else self._warm.model.placement.used_bytes()
@@ -172,6 +178,7 @@ class LocalExecutor:
 
     def close(self) -> None:
         """The model stays with whoever gave it."""
+        self._station.rest()
 
 
 def _unheard(_step: int, _writing: int) -> None:

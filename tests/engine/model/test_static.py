@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.positions import RowPositions
+from srm_explorer.engine.model import sampling as sampling_module
 from srm_explorer.engine.model import static
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit
@@ -178,6 +179,8 @@ def test_a_step_asks_the_host_nothing(
     model.bridge.original_model.to("meta")
     model.bridge.to("meta")
     model.placement = Placement((torch.device("meta"),))
+    # As of a vocabulary that is larger than this model's.
+    monkeypatch.setattr(sampling_module, "_STRETCH", 64)
     watch, steps = Watch(), 0
     plain: Callable[[Any], None] = static._Batch._advance
 
