@@ -450,6 +450,8 @@ class RunController:
             self._view.refuse(event.fault)
         elif self.state.offer is None:
             seen = "" if looking else "; o opens it"
+            if looking and event.session is not None and event.session.spec.survey:
+                seen = "; the tab Survey lists its neurons"
             ending = "; ".join(event.notes[:1]) if event.notes else ""
             self._view.say(f"{event.path.stem} is finished{seen}" + (f" · {ending}" if ending else ""), "good")
             self._view.ring(f"{event.path.stem} is finished")

@@ -130,6 +130,9 @@ class SessionInView:
                 self._tell_wait()
             else:
                 self.take(session, path)
+                if session.spec.survey and self._view.results.tab == "Polar":
+                    # Where there would be the baseline alone.
+                    self._view.results.open_tab("Survey")
 
         self._opening = path
         self._tell_wait()

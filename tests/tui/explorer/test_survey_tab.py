@@ -29,7 +29,7 @@ def survey(own_folders: Path) -> Path:
 async def go_to(app: Any, pilot: Any, until: Any) -> None:
     await until(lambda: app.explorer.controller.sessions.session is not None, "the session")
     await pilot.press("3")
-    app.explorer.results.open_tab("Survey")
+    await until(lambda: app.explorer.results.tab == "Survey", "its tab")
     await until(lambda: "60 of 60 neurons" in app.text(), "the neurons")
 
 
