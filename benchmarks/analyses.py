@@ -91,7 +91,7 @@ def resampling(options: Options) -> None:
     groups, resamples, plain = two_groups(0), 10_000, 100
     ours: list[float] = []
     theirs: list[float] = []
-    for _ in range(3):
+    for _ in range(2 if options.quick else 3):
         ours.append(seconds(lambda: vectorised(groups, resamples)))
         theirs.append(seconds(lambda: one_by_one(groups, plain)) * resamples / plain)
     note = f"two groups, 600 runs of {UNITS} units, {ANGLES} angles, {len(THRESHOLDS)} thresholds; the loop scaled up"

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -37,14 +38,14 @@ class Section:
     """Some rows that are measured together.
 
     Args:
-        call: the function that measures them, `file.function`.
+        calls: the functions that measure them, `file.function`; one that fails does not keep the others from it.
         seconds: that it takes, about, in the short run and in the whole one, on a machine that does nothing else; it
             is not begun where fewer are left.
         rows: that it fills.
         needs: what a machine may lack: the option that names it.
     """
 
-    call: str
+    calls: tuple[str, ...]
     seconds: tuple[int, int]
     rows: tuple[Asked, ...]
     needs: str = ""
@@ -60,7 +61,7 @@ def _growth(of: str) -> tuple[Asked, Asked]:
 # Those with goals first: where the time is up, the others are left out.
 SECTIONS = {
     "decode": Section(
-        "decoding.shaped",
+        ("decoding.shaped",),
         (100, 230),
         (
             Asked("decode: share of what matrix products alone allow", "tokens/s", at_least(0.90, quick=0.75)),
@@ -71,7 +72,7 @@ SECTIONS = {
         ),
     ),
     "real": Section(
-        "decoding.real",
+        ("decoding.real",),
         (0, 180),
         (
             Asked("real model: against one value at a time (ii)", "tokens/s", at_least(6), quick=False),
@@ -81,31 +82,25 @@ SECTIONS = {
         ),
         "REAL_MODEL",
     ),
-    "growth of rows": Section("growth.rows", (15, 40), _growth("rows")),
-    "growth of values": Section("growth.values", (15, 35), _growth("values")),
-    "growth of neurons": Section("growth.neurons", (15, 25), _growth("neurons")),
-    "growth of vectors": Section("growth.vectors", (10, 10), _growth("vectors")),
-    "growth of sessions": Section("growth.sessions", (10, 10), _growth("sessions in the folder")),
-    "forced survey": Section(
-        "scoring.forced_survey",
-        (30, 60),
-        tuple(
-            Asked(f"survey: forced, {layer} layer, against one neuron at a time", "neurons/s")
-            for layer in ("last", "middle")
+    "growth of rows": Section(("growth.rows",), (15, 40), _growth("rows")),
+    "growth of values": Section(("growth.values",), (15, 35), _growth("values")),
+    "growth of neurons": Section(("growth.neurons",), (15, 25), _growth("neurons")),
+    "growth of vectors": Section(("growth.vectors",), (10, 10), _growth("vectors")),
+    "growth of sessions": Section(("growth.sessions",), (10, 10), _growth("sessions in the folder")),
+    "scoring": Section(
+        ("scoring.forced_survey", "scoring.free_survey", "scoring.forcing"),
+        (50, 100),
+        (
+            *(
+                Asked(f"survey: forced, {layer} layer, against one neuron at a time", "neurons/s")
+                for layer in ("last", "middle")
+            ),
+            Asked("survey: free, middle layer, against one neuron at a time", "tokens/s"),
+            Asked("forcing: against one run at a time", "runs/s"),
         ),
     ),
-    "free survey": Section(
-        "scoring.free_survey",
-        (25, 45),
-        (Asked("survey: free, middle layer, against one neuron at a time", "tokens/s"),),
-    ),
-    "forcing": Section(
-        "scoring.forcing",
-        (20, 60),
-        (Asked("forcing: against one run at a time", "runs/s"),),
-    ),
     "listing": Section(
-        "sessions.listing",
+        ("sessions.listing",),
         (10, 10),
         (
             Asked("sessions: a folder of 2,000 listed", "s", under(1)),
@@ -113,27 +108,27 @@ SECTIONS = {
         ),
     ),
     "opening": Section(
-        "sessions.opening",
+        ("sessions.opening",),
         (10, 10),
         (Asked("sessions: one of 2,000 runs opened, against json.loads alone", "s"),),
     ),
     "spotlight": Section(
-        "analyses.spotlight",
+        ("analyses.spotlight",),
         (15, 25),
         (Asked("spotlight: sweep of 2,050 vectors against a loop over angles", "s"),),
     ),
     "resampling": Section(
-        "analyses.resampling",
+        ("analyses.resampling",),
         (15, 15),
         (Asked("resampling: 10,000 times, against a loop over resamples", "s", under(1)),),
     ),
     "frame": Section(
-        "screen.first_frame",
+        ("screen.first_frame",),
         (10, 20),
         (Asked("screen: first frame, against a bare app", "s"),),
     ),
     "step": Section(
-        "screen.spotlight_step",
+        ("screen.spotlight_step",),
         (40, 75),
         (
             Asked("screen: bytes of a step, against a full redraw", "bytes"),
@@ -142,7 +137,7 @@ SECTIONS = {
         ),
     ),
     "exchange": Section(
-        "sessions.exchange",
+        ("sessions.exchange",),
         (15, 40),
         (
             Asked("import: vectors from .npz, against numpy.load", "s"),
@@ -151,7 +146,7 @@ SECTIONS = {
         ),
     ),
     "pairs": Section(
-        "analyses.pairs",
+        ("analyses.pairs",),
         (15, 25),
         (
             Asked("plane finder: every pair of neurons, against one by one", "s"),
@@ -159,7 +154,7 @@ SECTIONS = {
         ),
     ),
     "completion": Section(
-        "sessions.completion",
+        ("sessions.completion",),
         (10, 10),
         tuple(
             Asked(f"completion: {what}, against bare Python", "s")
@@ -280,8 +275,16 @@ class Bench:
 
 def measure_section(name: str, options: Options) -> None:
     """Be the process of one section."""
-    file, _, function = SECTIONS[name].call.partition(".")
-    getattr(importlib.import_module(file), function)(options)
+    failed: list[Exception] = []
+    for call in SECTIONS[name].calls:
+        file, _, function = call.partition(".")
+        try:
+            getattr(importlib.import_module(file), function)(options)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is told, and the others are measured)
+            traceback.print_exc()
+            failed.append(error)
+    if failed:
+        raise failed[-1]
 
 
 def gpu_rows(report: Path | None, quick: bool) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ from srm_explorer.engine.prompts import load_prompt_set
 
 VALUES = (-20.0, -10.0, -6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 10.0, 20.0)
 TOKENS = 50
+
+
+@functools.cache
+def both(folder: Path) -> tuple[LoadedModel, PlainModel]:
+    """A model as ours and as others have it."""
+    return load_model(ModelSpec(name=str(folder), device="cpu")), PlainModel(folder)
 
 
 def drawn_texts(model: LoadedModel, count: int, settings: tuple[tuple[Edit, ...], ...]) -> list[GivenText]:
@@ -47,10 +54,10 @@ def alone(plain: PlainModel, text: GivenText) -> list[np.ndarray]:
 
 def forcing(options: Options) -> None:
     """Texts of 50 drawn tokens under eleven clamps of the last layer, a text a turn."""
-    model, plain = load_model(ModelSpec(name=str(options.shaped), device="cpu")), PlainModel(options.shaped)
+    model, plain = both(options.shaped)
     site = f"blocks.{model.shape.n_layers - 1}.mlp.hook_post"
     settings = tuple((Edit(site, "clamp", "all", (7,), (value,)),) for value in VALUES)
-    texts = drawn_texts(model, 4 if options.quick else 8, settings)
+    texts = drawn_texts(model, 3 if options.quick else 8, settings)
     list(score_texts(model, texts[:1]))
     ours: list[float] = []
     theirs: list[float] = []
@@ -97,23 +104,24 @@ def surveyed(model: LoadedModel, texts: list[GivenText], site: str, neurons: ran
 
 def forced_survey(options: Options) -> None:
     """Neurons of the last layer, where logits have a closed form, and of the middle one."""
-    model, plain = load_model(ModelSpec(name=str(options.shaped), device="cpu")), PlainModel(options.shaped)
+    model, plain = both(options.shaped)
     texts = drawn_texts(model, 4, ())
     last, middle = model.shape.n_layers - 1, model.shape.n_layers // 2
-    for where, layer, count in (("last", last, 64), ("middle", middle, 16 if options.quick else 32)):
+    few, many = (8, 32) if options.quick else (32, 64)
+    for where, layer, count in (("last", last, many), ("middle", middle, few)):
         site = f"blocks.{layer}.mlp.hook_post"
         ours: list[float] = []
         theirs: list[float] = []
         farthest = 0.0
         surveyed(model, texts[:1], site, range(2))
-        few = range(2 if options.quick else 4)
-        for turn in range(2 if options.quick else 3):
+        compared = 2 if options.quick else 4
+        for turn in range(2):
             neurons = range(count * turn, count * (turn + 1))
             took, found = timed(surveyed, model, texts, site, neurons)
             ours.append(len(neurons) / took)
-            took, slow = timed(one_by_one, plain, texts, site, neurons[: len(few)])
-            theirs.append(len(few) / took)
-            farthest = max(farthest, float(np.abs(found[: len(few)] - slow).max()))
+            took, slow = timed(one_by_one, plain, texts, site, neurons[:compared])
+            theirs.append(compared / took)
+            farthest = max(farthest, float(np.abs(found[:compared] - slow).max()))
         note = f"{len(texts)} texts of {TOKENS} tokens, one value; KL differs by at most {farthest:.1e} nats"
         options.report.rates(f"survey: forced, {where} layer, against one neuron at a time", ours, theirs, note)
 
@@ -123,8 +131,8 @@ def free_survey(options: Options) -> None:
 
     The batch is a free part's: for each prompt all neurons, so that they share it.
     """
-    model, plain = load_model(ModelSpec(name=str(options.shaped), device="cpu")), PlainModel(options.shaped)
-    layer, tokens = model.shape.n_layers // 2, 20
+    model, plain = both(options.shaped)
+    layer, tokens = model.shape.n_layers // 2, 12 if options.quick else 20
     sites = [f"blocks.{layer}.mlp.hook_post", f"blocks.{model.shape.n_layers - 1}.hook_resid_post"]
     captures = [Capture(site, "mean", "generated") for site in sites]
     prompts = [text.prompt for text in drawn_texts(model, 20, ())]

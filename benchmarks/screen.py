@@ -270,7 +270,7 @@ def steps_of(code: str, path: str, shown: str, first: str, steps: int) -> dict[s
 
 def spotlight_step(options: Options) -> None:
     """The key that turns the spotlight by a degree, with 550 swept runs in view, beside a chart redrawn in full."""
-    steps = 15 if options.quick else 40
+    steps = 12 if options.quick else 40
     path = options.scratch / "benchmark.json"
     save_session(protocol_session(), path)
     bare = steps_of(CHART, str(path), "spotlight 1 degrees", "", steps)
