@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.execution.rows import RowMaker
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.model import LoadedModel
+from srm_explorer.engine.model import KnownTexts, LoadedModel
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.session import PromptRecord
 
@@ -64,6 +64,11 @@ class Bench:
     def maker(self) -> RowMaker:
         """Turns numbers of runs into rows, and their results into records."""
         return RowMaker(self.experiment, self.grid, self.prompts, self.subject.directions, self.model)
+
+    @cached_property
+    def known(self) -> KnownTexts:
+        """Texts that one task has read, and the next need not read."""
+        return KnownTexts()
 
 
 class Task(Protocol[Result]):

@@ -156,7 +156,8 @@ class ForcedPart:
             len(bench.prompts[prompt].token_ids) + len(tokens)
             for prompt, tokens in zip(self.texts.prompt, self.texts.tokens, strict=True)
         )
-        scorer = CellScorer(bench.model, settings, captures, rows_of(self.most, longest, bench.model.device.type))
+        most = rows_of(self.most, longest, bench.model.device.type)
+        scorer = CellScorer(bench.model, settings, captures, most, known=bench.known)
         numbers = np.zeros((3, len(settings), n_texts), np.float32)
         change = np.zeros((len(captures), len(settings), n_texts), np.float32)
         for place, (prompt, tokens) in enumerate(zip(self.texts.prompt, self.texts.tokens, strict=True)):

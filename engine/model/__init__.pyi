@@ -4,6 +4,7 @@ from .activations import check_layer as check_layer
 from .activations import check_neuron as check_neuron
 from .activations import neuron_usage as neuron_usage
 from .cells import CellScorer as CellScorer
+from .cells import KnownTexts as KnownTexts
 from .cells import Settings as Settings
 from .cells import is_written as is_written
 from .cells import read_texts as read_texts

@@ -45,7 +45,7 @@ _COMPARED_BYTES = {"cpu": 2 * 2**20, "cuda": 1024 * 2**20}
 """Bytes of logits that are compared at once: what a processor's cache holds."""
 _FAR = 80.0
 """A rise of a logit, in nats over the mean, from which its exponential is taken in float64."""
-_COMPARED_ROWS = 8
+_COMPARED_ROWS = 2
 """Rows of which as many tokens are compared at once as a cache holds: few, as each takes one sum over the tokens."""
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
 _HALF = 0.05
@@ -106,6 +106,7 @@ class CellScorer:
         settings: of one layer.
         captures: of which the change is told; each keeps one vector a text.
         rows: the most rows of a pass.
+        known: texts as they are read untouched, which scorers of one layer and the same captures may share.
         plain: go through the edited block, and through the unembedding, for every setting: the reference.
 
     Attributes:
@@ -117,6 +118,7 @@ class CellScorer:
     captures: Sequence[Capture]
     rows: int
     plain: bool = False
+    known: KnownTexts = field(default_factory=lambda: KnownTexts(0))
     shift: Tensor = field(init=False)
     _written: Tensor | None = field(init=False, default=None)
     _head: _Head | None = field(init=False, default=None)
@@ -257,7 +259,8 @@ class CellScorer:
             rows = leaving[start : start + step].transpose(0, 1)
             logits = self.model.blocks.finish(rows.reshape(-1, width)).view(n_tokens, -1, vocab)
             for few, tokens in _chunks(rows.shape[1], n_tokens, vocab * item, device):
-                moved = _wide(logits[tokens, few]) - text.logits[tokens, None]
+                edited = _wide(logits[tokens, few])
+                moved = torch.sub(edited, text.logits[tokens, None], out=text.room(0, edited.shape, text.logits))
                 offset = part.start + start
                 text.compare(moved, tokens, slice(offset + few.start, offset + few.stop), sums, self.shift)
 
@@ -298,6 +301,81 @@ class CellScorer:
         return array_of(moved.abs() * _lengths(rows)).astype(np.float64)
 
 
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What an untouched text holds: the residual stream before and after a layer, what leaves the last one, neurons."""
+
+    before: Float[Tensor, "pos d"]
+    after: Float[Tensor, "pos d"]
+    leaving: Float[Tensor, "token d"]
+    own: Float[Tensor, "pos d_mlp"]
+    captured: list[NDArray[np.float64]]
+
+    @classmethod
+    def of(
+        cls,
+        model: LoadedModel,
+        site: str,
+        captures: Sequence[Capture],
+        prompt: tuple[int, ...],
+        tokens: tuple[int, ...],
+    ) -> _Read:
+        layer, last = Site.parse(site).layer, model.shape.n_layers - 1
+        read = [
+            Capture(str(Site(layer, "hook_resid_pre")), "tokens", "all"),
+            Capture(str(Site(layer, "hook_resid_post")), "tokens", "all"),
+            Capture(str(Site(last, "hook_resid_post")), "tokens", "all"),
+            Capture(site, "tokens", "all", skips_unrouted=False),
+        ]
+        accumulators = [Accumulator(capture, [prompt], model.device) for capture in (*read, *captures)]
+        length = len(prompt) + len(tokens)
+        with instrumented(model, HookState({}, accumulators, _feed(1, length, len(prompt), model.device))):
+            model.blocks.columns(_columns(1, (*prompt, *tokens), model.device), 1, 0)
+        kept = [accumulator.result()[0] for accumulator in accumulators]
+        before, after, leaving, own = (tensor_of(array, model.device).to(model.dtype) for array in kept[: len(read)])
+        captured = [array.astype(np.float64) for array in kept[len(read) :]]
+        return cls(before, after, leaving[len(prompt) - 1 : length - 1], own, captured)
+
+    @property
+    def size(self) -> int:
+        """Bytes, nearly."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in (self.before, self.after, self.own))
+
+
+@dataclass(eq=False)
+class KnownTexts:
+    """Texts as they are read untouched, kept from one scorer of a layer to the next, as many as there is room for.
+
+    Args:
+        room: bytes.
+    """
+
+    room: int = 128 * 2**20
+    _of: tuple[int, str] = field(init=False, default=(0, ""))
+    _known: dict[tuple[tuple[int, ...], tuple[int, ...]], _Read] = field(
+        init=False, default_factory=dict[tuple[tuple[int, ...], tuple[int, ...]], _Read]
+    )
+
+    def read(
+        self,
+        model: LoadedModel,
+        site: str,
+        captures: Sequence[Capture],
+        prompt: tuple[int, ...],
+        tokens: tuple[int, ...],
+    ) -> _Read:
+        """Read a text, unless it is known; all scorers that share what is known have the same captures."""
+        if self._of != (id(model), site):
+            self._of = id(model), site
+            self._known.clear()
+        if (found := self._known.get((prompt, tokens))) is not None:
+            return found
+        read = _Read.of(model, site, captures, prompt, tokens)
+        if sum(known.size for known in self._known.values()) + read.size <= self.room:
+            self._known[prompt, tokens] = read
+        return read
+
+
 @dataclass(eq=False)
 class _Text:
     """One text, untouched: what its settings are compared with."""
@@ -315,8 +393,11 @@ class _Text:
     p: Float[Tensor, "token vocab"] = field(init=False)
     best: Int[Tensor, " token"] = field(init=False)
     lowest: Float[Tensor, " token"] = field(init=False)
+    there: Int[Tensor, " token"] = field(init=False)
+    _rooms: dict[int, Tensor] = field(init=False, default_factory=dict[int, Tensor])
 
     def __post_init__(self) -> None:
+        self.there = torch.tensor(self.tokens, device=self.device)
         self.p = self.logits.softmax(dim=-1)
         self.lowest = self.logits.amin(dim=-1)
         self.best = self.logits.argmax(dim=-1)
@@ -324,26 +405,13 @@ class _Text:
     @classmethod
     def of(cls, scorer: CellScorer, prompt: tuple[int, ...], tokens: tuple[int, ...]) -> _Text:
         model, settings = scorer.model, scorer.settings
-        layer, last = Site.parse(settings.site).layer, model.shape.n_layers - 1
+        read = scorer.known.read(model, settings.site, scorer.captures, prompt, tokens)
         unique, column = np.unique(settings.neurons, return_inverse=True)
-        read = [
-            Capture(str(Site(layer, "hook_resid_pre")), "tokens", "all"),
-            Capture(str(Site(layer, "hook_resid_post")), "tokens", "all"),
-            Capture(str(Site(last, "hook_resid_post")), "tokens", "all"),
-            Capture(settings.site, "tokens", "all", columns=tuple(unique.tolist()), skips_unrouted=False),
-        ]
-        accumulators = [Accumulator(capture, [prompt], model.device) for capture in (*read, *scorer.captures)]
-        length = len(prompt) + len(tokens)
-        feed = _feed(1, length, len(prompt), model.device)
-        with instrumented(model, HookState({}, accumulators, feed)):
-            model.blocks.columns(_columns(1, (*prompt, *tokens), model.device), 1, 0)
-        kept = [accumulator.result()[0] for accumulator in accumulators]
-        before, after, leaving, own = (tensor_of(array, model.device).to(model.dtype) for array in kept[: len(read)])
-        predicting = leaving[len(prompt) - 1 : length - 1]
-        logits = _wide(model.blocks.finish(predicting))
-        captured = [array.astype(np.float64) for array in kept[len(read) :]]
+        own = read.own[:, torch.tensor(unique, device=model.device)]
         columns = torch.tensor(column.reshape(-1), device=model.device)
-        return cls(prompt, tokens, model.device, before, after, own, columns, predicting, captured, logits)
+        logits = _wide(model.blocks.finish(read.leaving))
+        about = prompt, tokens, model.device
+        return cls(*about, read.before, read.after, own, columns, read.leaving, read.captured, logits)
 
     @property
     def length(self) -> int:
@@ -360,6 +428,14 @@ class _Text:
     def columns(self, rows: int) -> dict[str, Tensor]:
         return _columns(rows, (*self.prompt, *self.tokens), self.device)
 
+    def room(self, number: int, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Memory that is used again and again: to be given new pages every time costs more than what is written."""
+        size = math.prod(shape)
+        known = self._rooms.get(number)
+        if known is None or known.numel() < size or known.dtype != like.dtype:
+            known = self._rooms[number] = torch.empty(size, dtype=like.dtype, device=like.device)
+        return known[:size].view(*shape)
+
     def compare(
         self, moved: Float[Tensor, "token row vocab"], tokens: slice, rows: slice, sums: Tensor, shift: Tensor
     ) -> None:
@@ -374,8 +450,8 @@ class _Text:
             shift: [setting, vocab]; added to.
         """
         p, logits, best = self.p[tokens, None], self.logits[tokens, None], self.best[tokens]
-        there = torch.tensor(self.tokens[tokens], device=moved.device)
-        other = moved + logits
+        there = self.there[tokens]
+        other = torch.add(moved, logits, out=self.room(1, moved.shape, moved))
         at_best = other.gather(-1, best[:, None, None].expand(-1, moved.shape[1], 1))[..., 0]
         highest = other.amax(dim=-1)
         # Sums of products, not matrix products: of a matrix with a vector those are the slower.
@@ -484,7 +560,9 @@ class _Head:
         count = deltas.shape[1]
         for here, tokens in _chunks(count, n_tokens, vocab * scaled.element_size(), text.device.type):
             written = self.logits[self.neuron[here]]
-            change = share[tokens, here, None] * scaled[tokens, None]
+            shape = (tokens.stop - tokens.start, here.stop - here.start, vocab)
+            room = text.room(0, shape, scaled)
+            change = torch.mul(share[tokens, here, None], scaled[tokens, None], out=room)
             change.addcmul_(weight[tokens, here, None], written[None])
             text.compare(change, tokens, here, sums, shift)
 
