@@ -307,6 +307,7 @@ class _Batch:
         self._model = model
         self._generation = generation
         self._graphs: dict[int, Callable[[], None]] = {}
+        self._side: Any = None
         self._pool: Any = None
         self._reached: set[str] = set()
         prompts = [row.prompt for row in rows]
@@ -471,13 +472,14 @@ class _Batch:
             return self._advance
         cuda: Any = torch.cuda
         device = self._model.device
-        current, side = cuda.current_stream(device), cuda.Stream(device)
+        if self._side is None:
+            # One for all graphs: those that share their memory are to be captured on the same stream.
+            self._side, self._pool = cuda.Stream(device), cuda.graph_pool_handle()
+        current, side = cuda.current_stream(device), self._side
         side.wait_stream(current)
         with cuda.stream(side):
             self._try_out()
         current.wait_stream(side)
-        if self._pool is None:
-            self._pool = cuda.graph_pool_handle()
         graph = cuda.CUDAGraph()
         fired = {site: receipt.fired for site, receipt in self.instruments.receipts.items()}
         try:
