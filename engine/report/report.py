@@ -24,6 +24,7 @@ from srm_explorer.engine.analyses.effects import effects_study
 from srm_explorer.engine.analyses.frozen import frozen_study
 from srm_explorer.engine.analyses.ledger import ledger_study
 from srm_explorer.engine.analyses.registry import Findings, marked, tables_in
+from srm_explorer.engine.analyses.survey import survey_figure, survey_study
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.bands import PlaneBands
 from srm_explorer.engine.figures.captions import exploratory_line, model_caption, plane_title, state_caption
@@ -36,6 +37,7 @@ from srm_explorer.engine.figures.groups import (
     telling_threshold,
     telling_view,
 )
+from srm_explorer.engine.figures.histogram import HistogramFigure
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.paper import Drawn, PlaneChart, View, draw, plane_figure
 from srm_explorer.engine.figures.peaks import groups_table
@@ -61,6 +63,8 @@ LONGEST_PROMPT = 300
 """Characters of a listed prompt."""
 LONGEST_WORD = 20
 """Characters of a word that no table breaks."""
+MOST_CELLS = 2000
+"""Neurons of a survey whose map is drawn."""
 SHORT_TABLE = 24
 """Rows of a table that stays on one sheet of paper."""
 
@@ -285,7 +289,9 @@ class _Drawer:
     def drawing(self, make: Callable[[], Drawn], prefix: str, caption: str) -> Iterator[_Drawing]:
         """A chart, without its warnings, which stand before everything; none where it cannot be drawn."""
         try:
-            shown = dataclasses.replace(make(), warnings=())
+            shown = make()
+            if not isinstance(shown, HistogramFigure):
+                shown = dataclasses.replace(shown, warnings=())
             yield _Drawing(Markup(inline_svg(draw(shown, "double"), prefix)), caption)
         except ExplorerError as error:
             line = f"a chart is left out: {error}" if error.where else f"charts are left out: {error}"
@@ -311,6 +317,8 @@ def _sections(session: Session, drawer: _Drawer) -> list[_Section]:
     frozen: list[_Section] = []
     if session.spec.analysis.tests:
         frozen.append(_studied("The analysis named before the run", session, frozen_study, "analysis"))
+    if session.spec.survey:
+        return [*frozen, _surveyed(session, drawer)]
     controls: list[_Section] = []
     if session.spec.controls.neurons:
         controls.append(_studied("The target among its controls", session, controls_study, "controls", drawer))
@@ -322,6 +330,21 @@ _STUDIES = {
     "controls": "The target among its controls, measure by measure.",
 }
 """What is said of a study's chart."""
+
+
+def _surveyed(session: Session, drawer: _Drawer) -> _Section:
+    """What a survey found: its tables, the distribution of what neurons did, and the map of it."""
+    section = _studied("Every neuron among all others", session, survey_study, "survey")
+    charts: list[_Drawing] = []
+    if section.tables:
+        asked = ("distribution", "how far neurons move the texts"), ("map", "where they lie")
+        for chart, caption in asked:
+            # Of more cells the map is a picture of dots, which a page that stands by itself does not show.
+            if chart == "map" and (tables := session.survey()) is not None and tables.n_cells > MOST_CELLS:
+                continue
+            make = functools.partial(survey_figure, session, chart)
+            charts += drawer.drawing(make, f"survey-{chart}", f"Every neuron: {caption}.")
+    return dataclasses.replace(section, charts=tuple(charts))
 
 
 def _studied(

@@ -15,6 +15,7 @@ from srm_explorer.engine.figures.captions import (
     model_caption,
     plane_captions,
     site_caption,
+    survey_caption,
     unknown_caption,
 )
 from srm_explorer.engine.figures.numbers import MINUS, count_of, short, three_digits
@@ -71,6 +72,8 @@ def _changes(session: Session) -> list[str]:
             return [f"What was changed in {_model(session)} is unknown: the runs came from elsewhere."]
         return [f"Nothing was changed in {_model(session)}: the runs are those of the untouched model."]
     told = [f"{where if not at else 'Also, '}{_change(edit)}." for at, edit in enumerate(edits)]
+    if session.spec.survey:
+        told.append(f"It stands for many, which took its place one after the other: {survey_caption(session.spec)}.")
     if len([edit for edit in edits if edit.takes_values and not edit.background]) > 1:
         told.append(
             "Their values were crossed, each with each." if session.spec.grid else "Their values varied together."
@@ -227,6 +230,11 @@ def _of_runs(session: Session) -> str:
         told.append(f"{'; '.join(map(_change, edits))}, during generation and capture alike")
         raw = _raw(session)
         told.append(f"In raw values: {raw}" if raw else "")
+    if session.spec.survey:
+        told.append(
+            "A survey: the neuron and layer of the intervention were replaced, one after the other"
+            f" ({survey_caption(session.spec)}), and every neuron ranked among all others, unit by unit (normal scores)"
+        )
     if session.spec.controls.neurons:
         told.append(
             f"{count_of(session.spec.controls.neurons, 'control')} (seed {session.spec.controls.seed}), matched on"

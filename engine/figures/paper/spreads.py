@@ -29,6 +29,8 @@ MAP_COLOURS = "YlGnBu"
 """From light to dark, also without colour."""
 MOST_DOTS = 150
 """Columns of a map an inch."""
+MOST_SHAPES = 4096
+"""Cells of a map that are drawn as shapes."""
 
 
 class ControlsPainter(Painter[ControlsFigure]):
@@ -166,7 +168,8 @@ class SurveyMapPainter(Painter[SurveyMapFigure]):
     def _tall(self, width: float) -> float:
         """Inches of the cells: square ones where there are few columns."""
         rows, columns = self.shown.effects.shape
-        return min(max(width * rows / max(columns, 1), 0.1 * rows, 0.35), 1.2 * width, max(0.16 * rows, 1.2))
+        square = width * rows / max(columns, 1)
+        return min(max(square if self.shown.folded else 0.1 * rows, 0.35), 1.2 * width, max(0.16 * rows, 1.2))
 
     def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
         shown = self.shown
@@ -182,10 +185,7 @@ class SurveyMapPainter(Painter[SurveyMapFigure]):
         effects = shown.binned(int(across * MOST_DOTS))
         scale: Any = matplotlib().colormaps[MAP_COLOURS]
         last, total = len(shown.rows), shown.effects.shape[1]
-        axes.imshow(
-            shown.shades(effects), cmap=scale, vmin=0, vmax=1, aspect="auto", interpolation="nearest",
-            extent=(-0.5, total - 0.5, last - 0.5, -0.5),
-        )  # fmt: skip
+        _cells(axes, shown.shades(effects), (-0.5, total - 0.5, last - 0.5, -0.5), scale)
         axes.set_facecolor("#EEEEEE")
         for row, column, name in shown.marks:
             axes.plot(
@@ -204,7 +204,7 @@ class SurveyMapPainter(Painter[SurveyMapFigure]):
         axes.set_xlabel(shown.column_label)
         axes.tick_params(length=2)
         bar = made.add_axes(((left + margin) / page, (bottom + small.line + 0.12) / high, across / page, 0.07 / high))
-        bar.imshow(np.linspace(0, 1, 256)[None], cmap=scale, aspect="auto", extent=(0, 1, 0, 1))
+        _cells(bar, np.linspace(0, 1, 64)[None], (0, 1, 0, 1), scale)
         bar.set_yticks([])
         bar.set_xticks(*self._scale_ticks())
         bar.tick_params(length=2, labelsize="small", pad=1)
@@ -223,6 +223,21 @@ class SurveyMapPainter(Painter[SurveyMapFigure]):
             (tick, label) for tick, label in zip(axis.ticks, axis.labels, strict=True) if tick <= shown.high * 1.001
         ]
         return [(tick - shown.low) / (shown.high - shown.low) for tick, _ in kept], [label for _, label in kept]
+
+
+def _cells(axes: Any, shades: Any, ends: tuple[float, float, float, float], scale: Any) -> None:
+    """Shade a grid's cells between its left, right, lower and upper end: as shapes, as dots where they are many."""
+    left, right, bottom, top = ends
+    rows, columns = shades.shape
+    if shades.size > MOST_SHAPES:
+        axes.imshow(shades, cmap=scale, vmin=0, vmax=1, aspect="auto", interpolation="nearest", extent=ends)
+        return
+    x, y = np.linspace(left, right, columns + 1), np.linspace(top, bottom, rows + 1)
+    known = np.ma.masked_invalid(shades)
+    # Edges of the same colour, so that no page shows between two cells.
+    axes.pcolormesh(x, y, known, cmap=scale, vmin=0, vmax=1, edgecolors="face", linewidth=0.2)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
 
 
 def _round_ticks(first: int, last: int) -> tuple[list[int], list[str]]:

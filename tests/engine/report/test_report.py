@@ -20,6 +20,7 @@ from srm_explorer.engine.session import Session, load_session
 from srm_explorer.engine.session.imported import session_from
 from tests.engine.report.page import Page
 from tests.example import EXAMPLE
+from tests.surveyed import surveyed
 
 # matplotlib asks for the fonts of the system once.
 pytestmark = pytest.mark.process
@@ -227,3 +228,13 @@ def test_without_matplotlib_one_line_names_the_extra(session: Session, monkeypat
     (line,) = made.left_out
     assert "srm-explorer[figures]" in line
     assert line in page.text
+
+
+def test_a_survey_has_its_ranks_its_distribution_and_its_map() -> None:
+    made = report_of(surveyed(None, planted={(1, 20): 30.0}, spec={"planes": []}))
+    page = Page(made.html)
+    assert made.left_out == ()
+    assert page.tags["svg"] == 2
+    assert "It stands for many, which took its place one after the other: all neurons of L1, forced." in page.text
+    assert "Every neuron among all others" in page.text
+    assert any(row[:3] == ["1", "1", "20"] for row in page.rows)
