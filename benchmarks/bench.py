@@ -103,6 +103,7 @@ SECTIONS = {
         ("sessions.listing",),
         (10, 10),
         (
+            Asked("sessions: a folder of 2,000 opened on the screen, none of them known", "s", under(1)),
             Asked("sessions: a folder of 2,000 listed", "s", under(1)),
             Asked("sessions: a folder of 2,000 listed for the first time", "s"),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
@@ -12,13 +13,15 @@ from srm_explorer.engine.experiment.directions import ANY, FORMS, canonical, cho
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.experiment.values import format_number, number, parse_values, plain_number, shown
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise SpecValueError(f"{shown(value)} is not text", "put it in quotes")
     if not value.strip():
         raise SpecValueError("it is empty", "write a name")
-    if any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in value):
+    if _CONTROL.search(value):
         raise SpecValueError(f"{shown(value)} holds a control character", "remove it")
     return value
 

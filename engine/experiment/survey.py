@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class Chosen:
         return ", ".join([*_in_short(self.numbers), *(f"{layer}.{neuron}" for layer, neuron in self.cells)])
 
 
+@functools.lru_cache(maxsize=32)  # a list of sessions reads the same few words of every one
 def chosen(text: str) -> Chosen:
     """Read "all", "top:200", "0..99, 373" or "11.373, 10.5".
 
