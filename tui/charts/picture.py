@@ -140,6 +140,9 @@ _ASCII = {
     "σ": "s",
     "∞": "i",
     "░": ",",
+    "▒": ":",
+    "▓": "x",
+    "█": "#",
     "┆": ":",
 }
 # Each group keeps a character to itself: colours may be missing where braille is.

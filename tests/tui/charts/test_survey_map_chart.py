@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from srm_explorer.engine.figures import SurveyMapFigure
 from srm_explorer.engine.figures.survey_map import survey_map
-from srm_explorer.tui.charts.picture import cells_of
+from srm_explorer.tui.charts.picture import glyph
 from srm_explorer.tui.charts.survey_map import MARK, SIGNS, paint_survey_map
 
 
@@ -55,4 +55,9 @@ def test_what_was_not_surveyed_is_blank_and_too_small_a_room_says_so() -> None:
     first = next(row for row in rows if row.startswith("L0"))
     assert len({sign for _, sign in enumerate(first[3:]) if sign in SIGNS}) == 2
     assert "too small" in paint_survey_map(holes, 20, 5).text()
-    assert cells_of(MARK)
+
+
+def test_shades_and_marks_stay_apart_where_there_is_ascii_alone() -> None:
+    shown = [glyph(sign, "ascii") for sign in (*SIGNS, MARK)]
+    assert all(sign.isascii() for sign in shown)
+    assert len(set(shown)) == len(shown)
