@@ -70,6 +70,7 @@ def script(session: Session, *, controls: bool = False) -> str:
             0, "The runs of controls are left out: `srm-explorer script SESSION --controls` repeats them too."
         )
     reduced = _reduced(session)
+    device, gpus = _devices(session)
     told = [line for text in _told(session) for line in textwrap.wrap(_in_docstring(text), _COLUMNS)]
     return _template().render(
         told=told,
@@ -80,7 +81,8 @@ def script(session: Session, *, controls: bool = False) -> str:
         model=_model(session),
         model_told=_comment(_model_told(session)),
         revision=_mapping(session.provenance.get("model")).get("revision") or spec.model.revision,
-        device=_device(session),
+        device=device,
+        gpus=gpus,
         dtype=spec.model.dtype,
         tokens=spec.generation.tokens,
         stop=spec.generation.stop_at_eos,
@@ -300,10 +302,14 @@ def _model_told(session: Session) -> str:
     return said + (f"; SHA-256 of the weights, as srm-explorer takes it, {sha256}" if sha256 else "") + where
 
 
-def _device(session: Session) -> str:
+def _devices(session: Session) -> tuple[str, int]:
+    """Where tokens go in, and how many GPUs the model is spread over; blocks on the disk are read into memory here."""
     named = session.spec.model.device
-    recorded = str(session.provenance.get("device") or "cpu").split()[0]
-    return recorded if named == "auto" else named
+    kind, *more = str(session.provenance.get("device") or "cpu").split()
+    gpus = int(more[1]) if kind == "cuda" and more[:1] == ["x"] and more[1].isdigit() else 1
+    if gpus > 1:
+        return "cuda:0", gpus
+    return (kind if named == "auto" else named).removesuffix("+disk"), 1
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -152,6 +152,20 @@ def test_what_no_script_repeats_is_refused_by_name() -> None:
         assert "\n" not in str(error.value)
 
 
+def test_a_model_over_several_gpus_is_loaded_over_as_many_and_one_from_the_disk_into_memory() -> None:
+    session = load_session(EXAMPLE)
+    for device, recorded, where, loads in (
+        ("cuda:2-3", "cuda x 2 (NVIDIA H200)", "cuda:0", "n_devices=2"),
+        ("auto", "cuda x 4 (NVIDIA H200)", "cuda:0", "n_devices=4"),
+        ("auto", "cuda (NVIDIA H200)", "cuda", "device=DEVICE"),
+        ("cpu+disk", "cpu+disk (AMD EPYC)", "cpu", "device=DEVICE"),
+    ):
+        spec = session.spec.model_copy(update={"model": session.spec.model.model_copy(update={"device": device})})
+        text = script(session.changed(spec=spec, provenance={**session.provenance, "device": recorded}))
+        assert f'DEVICE, DTYPE = "{where}", torch.' in text
+        assert f"boot_transformers(MODEL, revision=REVISION, {loads}, dtype=DTYPE)" in text
+
+
 def test_no_text_of_anybody_ends_a_literal_or_a_comment() -> None:
     hostile = ('"""\nimport os', "\\", "'\"\\'", "\u2028x\r\ny\x00\x85\ud800\u202e", "}} {% raw %} {{", "é…日")
     session = load_session(EXAMPLE)
