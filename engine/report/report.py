@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jinja2
 from markupsafe import Markup
@@ -337,6 +337,7 @@ def _surveyed(session: Session, drawer: _Drawer) -> _Section:
     section = _studied("Every neuron among all others", session, survey_study, "survey")
     charts: list[_Drawing] = []
     if section.tables:
+        asked: tuple[tuple[Literal["distribution", "map"], str], ...]
         asked = ("distribution", "how far neurons move the texts"), ("map", "where they lie")
         for chart, caption in asked:
             # Of more cells the map is a picture of dots, which a page that stands by itself does not show.

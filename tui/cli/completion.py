@@ -445,6 +445,7 @@ SOURCES: dict[str, Callable[[Typed], Values]] = {
     "SPEC.toml|PRESET|SESSION": lambda typed: iter((*_specs(typed), *_sessions(typed))),
     "all|0..99|FILE|top:N": lambda typed: iter(("all", "top:", *_files()(typed))),
     "0..11|all": _words("all"),
+    "auto|HOST:PORT": _words("auto"),
     "top:N": _words("top:50"),
     "KEY=VALUE": _set_keys,
     "explain [WORD]...": _terms,
