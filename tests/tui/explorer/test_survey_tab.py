@@ -79,7 +79,7 @@ def test_neurons_are_filtered_sorted_marked_and_drawn(drive: Any, survey: Path, 
     drive(test, LaunchOptions(session=survey), size=(80, 24))
 
 
-def test_enter_asks_and_runs_the_neuron_or_shows_what_was_run(drive: Any, survey: Path) -> None:
+def test_enter_asks_and_runs_a_neuron_and_marks_are_of_one_session(drive: Any, survey: Path, stored: Path) -> None:
     session = load_session(survey)
     experiment = cell_experiment(session.spec, 2, 11)
     path = default_path(experiment, "many-L2-n11")
@@ -103,19 +103,14 @@ def test_enter_asks_and_runs_the_neuron_or_shows_what_was_run(drive: Any, survey
         assert submitted[0][0] == experiment
         assert submitted[0][2] == path
         assert path in controller.runs.state.followed
-
-    drive(test, LaunchOptions(session=survey), size=(100, 30))
-
-
-def test_marks_are_of_one_session_and_another_surveys_nothing(drive: Any, survey: Path, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
-        await go_to(app, pilot, until)
+        # What was marked is of this survey alone, and another session surveys nothing.
+        app.explorer.results.open_tab("Survey")
         await pilot.press("m")
         await until(lambda: "1 marked" in app.text(), "the mark")
-        app.explorer.controller.sessions.open(stored)
+        controller.sessions.open(stored)
         await until(lambda: "This session surveys no neurons" in app.text(), "the words")
         assert "under survey, neurons takes all" in " ".join(app.text().split())
-        app.explorer.controller.sessions.open(survey)
+        controller.sessions.open(survey)
         await until(lambda: "60 of 60 neurons" in app.text(), "the neurons")
         assert "marked" not in app.text()
 
