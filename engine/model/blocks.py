@@ -8,7 +8,7 @@ masks, rotary angles and the unembedding stay the model's.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.direct import TOLERANCE, DirectBlocks, direct_blocks
 
 _ROOM = 16
 """Columns that a layer of a cache makes room for beyond those it is given: it is copied once in so many steps."""
@@ -101,12 +103,14 @@ class LayerCache(DynamicCache):
         first: the first layer held.
         config: of a model that some layer of keeps something else, the state of a recurrence or of a convolution;
             None where all keep keys and values, and masks alone tell how far back each layer sees.
+        plain: whether passes over it go the plain way: the library's own layers, and the model's own code throughout.
     """
 
-    def __init__(self, first: int = 0, config: Any = None) -> None:
+    def __init__(self, first: int = 0, config: Any = None, *, plain: bool = False) -> None:
         super().__init__(config=config)
-        if config is None:
+        if config is None and not plain:
             self.layer_class_to_replicate = RoomyLayer
+        self.is_plain = plain
         self.first = first
         self.logits: Tensor | None = None
 
@@ -207,25 +211,27 @@ class WideProduct:
     @contextmanager
     def writing_to(self, target: Float[Tensor, "row vocab"]) -> Generator[None]:
         """Let the unembedding, while the block runs, write its product into a tensor, where the rows are as many."""
-        weight, bias = self._linear.weight, self._linear.bias
         usual = self._linear.forward
-        scratch = target.new_empty(len(target), self._STRETCH)
 
         def forward(hidden: Tensor) -> Tensor:
             if hidden.shape[:-1].numel() != len(target):
                 return usual(hidden)
-            flat = hidden.reshape(-1, hidden.shape[-1])
-            for begin in range(0, len(weight), self._STRETCH):
-                part = weight[begin : begin + self._STRETCH].T
-                into = scratch if part.shape[1] == self._STRETCH else target.new_empty(len(target), part.shape[1])
-                torch.mm(flat, part, out=into)
-                target[:, begin : begin + self._STRETCH] = into
-            if self._is_biased:
-                target.add_(bias)
+            self.write(hidden.reshape(-1, hidden.shape[-1]), target)
             return target.view(*hidden.shape[:-1], -1)
 
         with _replaced([self._linear], forward):
             yield
+
+    def write(self, hidden: Float[Tensor, "row d"], target: Float[Tensor, "row vocab"]) -> Tensor:
+        """Write the product into a tensor, and return that."""
+        weight = self._linear.weight
+        scratch = target.new_empty(len(target), self._STRETCH)
+        for begin in range(0, len(weight), self._STRETCH):
+            part = weight[begin : begin + self._STRETCH].T
+            into = scratch if part.shape[1] == self._STRETCH else target.new_empty(len(target), part.shape[1])
+            torch.mm(hidden, part, out=into)
+            target[:, begin : begin + self._STRETCH] = into
+        return target.add_(self._linear.bias) if self._is_biased else target
 
 
 class _Reached(Exception):
@@ -239,12 +245,13 @@ class Blocks:
     Args:
         model: the Hugging Face model whose forward is called.
         blocks: its blocks, first to last.
+        points: the bridge's hook points, by name.
 
     Raises:
         ExplorerError: the model keeps nothing from token to token, or in a way of its own.
     """
 
-    def __init__(self, model: nn.Module, blocks: list[nn.Module]) -> None:
+    def __init__(self, model: nn.Module, blocks: list[nn.Module], points: Mapping[str, HookPoint]) -> None:
         self._model = model
         self._blocks = blocks
         self._returned: int | None = None  # values that a block returns, 0 where it returns a tensor alone
@@ -262,20 +269,81 @@ class Blocks:
             and self._cache_name == "past_key_values"
         )
         """Whether one mask can be laid out for every layer; that attention does as it says is for a test to find."""
+        self._direct = direct_blocks(model, blocks, points) if self.takes_masks else None
+        if self._direct is not None and not self._agrees(self._direct):
+            self._direct = None
 
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def new_cache(self, first: int = 0) -> LayerCache:
-        """Make an empty cache for the layers from `first` on; parts of one take layers that keep keys alone."""
-        return LayerCache(min(first, len(self) - 1)) if self.keeps_keys_alone else LayerCache(config=self._config)
+    @property
+    def is_direct(self) -> bool:
+        """Whether passes are computed from the weights, where nobody listens at what such a pass has not."""
+        return self._direct is not None
 
-    def whole(self, feed: dict[str, Tensor], cache: LayerCache) -> Float[Tensor, "row vocab"]:
-        """Run every block and return the logits of the last column.
+    def new_cache(self, first: int = 0, *, plain: bool = False) -> LayerCache:
+        """Make an empty cache for the layers from `first` on; parts of one take layers that keep keys alone.
+
+        Passes over a plain one go through the model's own code: the reference.
+        """
+        if not self.keeps_keys_alone:
+            return LayerCache(config=self._config, plain=plain)
+        return LayerCache(min(first, len(self) - 1), plain=plain)
+
+    @torch.inference_mode()
+    def _agrees(self, direct: DirectBlocks) -> bool:
+        """Whether passes from the weights give what the model gives: two rows, one with a pad, edited at every site."""
+        parameter = next(self._model.parameters())
+        ids = torch.tensor([[0, 3, 7, 1], [0, 5, 2, 4]], device=parameter.device)
+        positions = torch.tensor([[0, 1, 2, 3], [-1, 0, 1, 2]], device=parameter.device)
+        seen = (positions >= 0).long()
+        with direct.disturbed(len(self) // 2):
+            kept, plain = self.new_cache(), self.new_cache(plain=True)
+            for begin, end in ((0, 3), (3, 4)):
+                feed = feed_of(ids[:, begin:end], positions[:, begin:end], seen[:, :end])
+                expected = self._logits(feed, plain)
+                found, _ = self._directly(direct, feed, kept)
+                if not float((found - expected).abs().max()) <= TOLERANCE[parameter.dtype] * float(
+                    expected.abs().max()
+                ):
+                    return False
+        return True
+
+    def _direct_way(self, cache: LayerCache | None) -> DirectBlocks | None:
+        plain = cache is not None and cache.is_plain
+        return self._direct if self._direct is not None and not plain and self._direct.is_free else None
+
+    def _directly(
+        self, direct: DirectBlocks, feed: dict[str, Tensor], cache: LayerCache, *, wanted: bool = True, **part: Any
+    ) -> tuple[Float[Tensor, "row vocab"], Tensor | None]:
+        """Run blocks from the weights; return the last column's logits, and what entered the block to be watched."""
+        stream, watched = direct.run(feed, cache, **part)
+        if not wanted:
+            return stream.new_empty(len(stream), 0), watched
+        hidden = direct.normed(stream[:, -1:])[:, 0]
+        if self._unembedding is None:
+            return direct.unembedded(hidden), watched
+        return self._unembedding.write(hidden, self._target(cache, len(hidden))), watched
+
+    def _columns(
+        self, direct: DirectBlocks, feed: dict[str, Tensor], keep: int, **part: Any
+    ) -> tuple[Float[Tensor, "row keep vocab"], Tensor | None]:
+        """Run blocks from the weights, without a cache; return the logits of the last columns, and what was watched."""
+        stream, watched = direct.run(feed, None, **part)
+        hidden = direct.normed(stream[:, -keep:])
+        if self._unembedding is None:
+            return direct.unembedded(hidden), watched
+        target = hidden.new_empty(hidden.shape[:-1].numel(), self._unembedding.width)
+        return self._unembedding.write(hidden.flatten(0, 1), target).view(*hidden.shape[:-1], -1), watched
+
+    def whole(self, feed: dict[str, Tensor], cache: LayerCache, *, wanted: bool = True) -> Float[Tensor, "row vocab"]:
+        """Run every block and return the logits of the last column; nothing that means anything unless `wanted`.
 
         Raises:
             ExplorerError: the model kept nothing in the cache.
         """
+        if direct := self._direct_way(cache):
+            return self._directly(direct, feed, cache, wanted=wanted)[0]
         logits = self._logits(feed, cache)
         _check_filled(cache)
         return logits
@@ -300,6 +368,10 @@ class Blocks:
         Raises:
             ExplorerError: the model kept nothing in the cache.
         """
+        if direct := self._direct_way(cache):
+            logits, watched = self._directly(direct, feed, cache, watch=split)
+            assert watched is not None, "the block that is watched runs"
+            return logits, watched
         with self._listening(split) as entering:
             logits = self._logits(feed, cache)
         _check_filled(cache)
@@ -307,6 +379,8 @@ class Blocks:
 
     def head(self, feed: dict[str, Tensor], cache: LayerCache, split: int) -> Float[Tensor, "row col d"]:
         """Run the blocks below `split` and return the residual stream that enters it, where the feed is."""
+        if direct := self._direct_way(cache):
+            return direct.run(feed, cache, stop=split)[0]
 
         def leave(*args: Any, **kwargs: Any) -> Any:
             raise _Reached(_hidden(args, kwargs))
@@ -319,9 +393,20 @@ class Blocks:
         raise RuntimeError(f"block {split} was never reached")
 
     def tail(
-        self, feed: dict[str, Tensor], cache: LayerCache, split: int, residual: Float[Tensor, "row col d"]
+        self,
+        feed: dict[str, Tensor],
+        cache: LayerCache,
+        split: int,
+        residual: Float[Tensor, "row col d"],
+        *,
+        wanted: bool = True,
     ) -> Float[Tensor, "row vocab"]:
-        """Run the blocks from `split` on, from the residual stream that enters it; return the last column's logits."""
+        """Run the blocks from `split` on, from the residual stream that enters it; return the last column's logits.
+
+        Nothing that means anything is returned unless `wanted`.
+        """
+        if direct := self._direct_way(cache):
+            return self._directly(direct, feed, cache, wanted=wanted, start=split, residual=residual)[0]
         entering = self._as_returned(residual)
         with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
             return self._logits(feed, cache)
@@ -330,6 +415,10 @@ class Blocks:
         self, feed: dict[str, Tensor], keep: int, split: int
     ) -> tuple[Float[Tensor, "row keep vocab"], Float[Tensor, "row col d"]]:
         """Run every block from an empty cache; return the logits of the last columns, and what enters block `split`."""
+        if direct := self._direct_way(None):
+            logits, watched = self._columns(direct, feed, keep, watch=split)
+            assert watched is not None, "the block that is watched runs"
+            return logits, watched
         with self._listening(split) as entering:
             logits = self._all_logits(feed, self.new_cache(), keep)
         return logits, entering[0].to(logits.device)
@@ -338,6 +427,8 @@ class Blocks:
         self, feed: dict[str, Tensor], keep: int, split: int, residual: Float[Tensor, "row col d"]
     ) -> Float[Tensor, "row keep vocab"]:
         """Run the blocks from `split` on, from an empty cache and the residual stream that enters `split`."""
+        if direct := self._direct_way(None):
+            return self._columns(direct, feed, keep, start=split, residual=residual)[0]
         entering = self._as_returned(residual)
         with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
             return self._all_logits(feed, self.new_cache(split), keep)
@@ -351,6 +442,8 @@ class Blocks:
             split: the first block that runs.
             residual: what enters it; None runs every block on the feed's tokens.
         """
+        if direct := self._direct_way(None):
+            return direct.run(feed, None, start=0 if residual is None else split, residual=residual)[0]
         below = [] if residual is None else self._blocks[:split]
         entering = None if residual is None else self._as_returned(residual)
         forward = self._blocks[-1].forward
@@ -370,7 +463,7 @@ class Blocks:
         """Return the logits that the model makes of residual streams that leave its last block."""
         ids = torch.zeros(len(residual), 1, dtype=torch.long, device=residual.device)
         feed = feed_of(ids, ids, torch.ones_like(ids))
-        if self._returned is None:
+        if self._returned is None and self._direct_way(None) is None:
             self.columns({name: tensor[:1] for name, tensor in feed.items()}, 1, 0)
         return self.columns_from(feed, 1, len(self), residual[:, None])[:, 0]
 
@@ -396,13 +489,17 @@ class Blocks:
 
     def _logits(self, feed: dict[str, Tensor], cache: LayerCache) -> Tensor:
         """Run the model; the logits of the last column stand where those of the next pass over the cache will."""
-        if self._unembedding is None:
+        if self._unembedding is None or cache.is_plain:
             return self._all_logits(feed, cache, 1)[:, -1]
-        shape = (len(feed["input_ids"]), self._unembedding.width)
+        with self._unembedding.writing_to(self._target(cache, len(feed["input_ids"]))):
+            return self._all_logits(feed, cache, 1)[:, -1]
+
+    def _target(self, cache: LayerCache, rows: int) -> Float[Tensor, "row vocab"]:
+        assert self._unembedding is not None, "else logits are a tensor of their own"
+        shape = (rows, self._unembedding.width)
         if cache.logits is None or cache.logits.shape != shape:
-            cache.logits = feed["input_ids"].new_empty(shape, dtype=self._unembedding.dtype)
-        with self._unembedding.writing_to(cache.logits):
-            return self._all_logits(feed, cache, 1)[:, -1]
+            cache.logits = torch.empty(shape, dtype=self._unembedding.dtype)
+        return cache.logits
 
     def _all_logits(self, feed: dict[str, Tensor], cache: LayerCache, keep: int) -> Tensor:
         if self._cache_name == "cache_params":

@@ -58,10 +58,12 @@ class RowStream:
 
     Rows with one prompt and one text so far differ, at most, from the first edited or captured block on. Below that
     split each *history* goes through once (the head), above it each row (the tail). With a split of 0 every row goes
-    through every block: the plain way, to which the other is tested equal.
+    through every block. A plain stream does so by the model's own code, over the library's cache: it is the reference.
     """
 
-    def __init__(self, model: LoadedModel, rows: Sequence[Row], instruments: HookState, split: int) -> None:
+    def __init__(
+        self, model: LoadedModel, rows: Sequence[Row], instruments: HookState, split: int, *, plain: bool = False
+    ) -> None:
         self._model = model
         self._instruments = instruments
         self._split = split
@@ -74,7 +76,7 @@ class RowStream:
         self._seen = self._padded.seen
         self._next = torch.tensor([len(prompt) for prompt in prompts], device=device)
         self._start = _first_tail_column(rows, instruments, self._padded.width, split, len(model.blocks))
-        self._tail = model.blocks.new_cache(split)
+        self._tail = model.blocks.new_cache(split, plain=plain)
         self._head = model.blocks.new_cache()
         self._head_seen = self._seen
         self.rows: Int[Tensor, " row"] = torch.arange(len(rows), device=device)
@@ -102,8 +104,15 @@ class RowStream:
         entering = residual[self._history][:, self._start :]
         return self._model.blocks.tail(self._padded.feed(self._start), self._tail, self._split, entering)
 
-    def feed(self, tokens: Int[Tensor, " row"], alive: Bool[Tensor, " row"]) -> Float[Tensor, "row vocab"]:
-        """Feed one token a row and return the logits after it; `alive` says which rows still count."""
+    def feed(
+        self, tokens: Int[Tensor, " row"], alive: Bool[Tensor, " row"], *, wanted: bool = True
+    ) -> Float[Tensor, "row vocab"]:
+        """Feed one token a row and return the logits after it, if they are wanted.
+
+        Args:
+            alive: which rows still count.
+            wanted: whether a token will be chosen by what is returned.
+        """
         positions = self._next[:, None]
         self._tune(positions, alive)
         self._seen = _grown(self._seen)
@@ -111,11 +120,12 @@ class RowStream:
         step = feed_of(tokens[:, None], positions, self._seen)
         speakers = self._part_histories(tokens) if self._split else self.rows
         if not self._split:
-            return self._model.blocks.whole(step, self._tail)
+            return self._model.blocks.whole(step, self._tail, wanted=wanted)
         self._head_seen = _grown(self._head_seen)
         shared = feed_of(tokens[speakers, None], positions[speakers], self._head_seen)
         residual = self._model.blocks.head(shared, self._head, self._split)
-        return self._model.blocks.tail(step, self._tail, self._split, residual[self._history])
+        entering = residual[self._history]
+        return self._model.blocks.tail(step, self._tail, self._split, entering, wanted=wanted)
 
     def drop_finished(
         self, writing: Bool[Tensor, " original"], logits: Float[Tensor, "row vocab"]
@@ -209,7 +219,8 @@ def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: HookState,
     model.check_sites(sites)
     lowest = min((Site.parse(site).layer for site in sites), default=0)
     worth_it = len({row.prompt for row in rows}) <= _MERGE_AT * len(rows)
-    return RowStream(model, rows, instruments, lowest if share and worth_it and model.shares_blocks else 0)
+    share = share and model.shares_blocks
+    return RowStream(model, rows, instruments, lowest if share and worth_it else 0, plain=not share)
 
 
 def _first_tail_column(rows: Sequence[Row], instruments: HookState, width: int, split: int, n_blocks: int) -> int:
@@ -341,7 +352,8 @@ def decode(
             logits = stream.prefill()
             for step in range(generation.tokens):
                 writer.choose(logits, stream.rows, step)
-                logits = stream.feed(writer.newest[stream.rows], alive=writer.writing[stream.rows])
+                goes_on = step + 1 < generation.tokens
+                logits = stream.feed(writer.newest[stream.rows], writer.writing[stream.rows], wanted=goes_on)
                 due = writer.reached(step)
                 for accumulator in accumulators if due else ():
                     accumulator.mark(due)

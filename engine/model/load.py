@@ -234,7 +234,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         unreached_experts="" if experts else unreached_experts(bridge.blocks),
     )
     bring_home(bridge.blocks, placement)
-    blocks = Blocks(bridge.original_model, list(bridge.blocks))
+    blocks = Blocks(bridge.original_model, list(bridge.blocks), bridge.hook_dict)
     is_demo = Path(source) == paths.demo_model_folder()
     return LoadedModel(
         name=spec.name,

@@ -23,6 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, MambaConfig
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.model.activations import ReadText
+from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.cells import CellScorer, Settings
 from srm_explorer.engine.model.decoding import Generation, Row, decode, weight_bytes
 from srm_explorer.engine.model.forcing import GivenText, score_texts
@@ -85,6 +86,17 @@ CAPTURES = [
     Capture("blocks.2.hook_resid_post", "moments", "predicting"),
     Capture("blocks.2.hook_resid_post", "tokens", "generated"),
 ]
+
+
+def by_its_own_code(model: LoadedModel) -> Blocks:
+    """Passes as they are where parts lie apart: by the model's own code, never from the weights."""
+    return Blocks(model.bridge.original_model, list(model.bridge.blocks), {})
+
+
+@pytest.fixture
+def tiny(tiny: LoadedModel) -> LoadedModel:
+    """Each tiny model by its own code, to be equal to the bit."""
+    return replace(tiny, blocks=by_its_own_code(tiny))
 
 
 def assert_decodes_alike(one: LoadedModel, other: LoadedModel, rows: list[Row], *, share: bool) -> None:
@@ -173,6 +185,7 @@ def over_gpus(tiny: LoadedModel) -> LoadedModel:
             put(block, device)
             inner = block.original_component
             add_hook_to_module(inner, AlignDevicesHook(execution_device=device, skip_keys="past_key_values"))
+    model.blocks = by_its_own_code(model)
     model.placement = Placement(GPUS, blocks=(1, 1, 1))
     bring_home(model.bridge.blocks, model.placement)
     return model

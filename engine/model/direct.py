@@ -1,0 +1,372 @@
+"""Blocks of two families of models, computed from their weights without the bridge's and the library's Python.
+
+A step of a batch is a few hundred small operations, and what stands around each of them costs as much as they do. Here
+stands the same arithmetic with fused operations, and hook points are called where somebody listens. It is taken only
+where it was seen to compute what the bridge does (`agrees`), which stays the reference and does everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from transformer_lens.hook_points import HookPoint
+from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
+from transformers.pytorch_utils import Conv1D
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
+"""How far, of the largest logit, the two ways may be apart, in the precisions in which they are compared."""
+
+_MIXES = Callable[[Tensor], Tensor]
+_Update = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class _Points:
+    """The hook points of one block, in the order in which a pass reaches them."""
+
+    resid_pre: HookPoint
+    z: HookPoint
+    attn_out: HookPoint
+    resid_mid: HookPoint
+    hook_post: HookPoint
+    mlp_out: HookPoint
+    resid_post: HookPoint
+
+    def all(self) -> tuple[HookPoint, ...]:
+        """List them."""
+        return tuple(vars(self).values())
+
+
+def _at(point: HookPoint, activation: Tensor) -> Tensor:
+    """Let who listens at a hook point see, and edit, an activation."""
+    return point(activation) if point.fwd_hooks else activation
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What one block computes.
+
+    Args:
+        points: where it is listened to.
+        before_attention: the norm that attention reads through.
+        project: makes queries, keys and values, each [row, col, heads, d_head].
+        attn_out: the matrix that attention writes with.
+        before_mlp: the norm that the MLP reads through.
+        neurons: what the MLP's last matrix reads, of what the norm gives.
+        mlp_out: the MLP's last matrix.
+        softens_in: the precision of attention's softmax; None for the model's.
+    """
+
+    points: _Points
+    before_attention: _MIXES
+    project: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    attn_out: _MIXES
+    before_mlp: _MIXES
+    neurons: _MIXES
+    mlp_out: _MIXES
+    softens_in: torch.dtype | None = None
+
+
+@dataclass(frozen=True)
+class _Angles:
+    """Cosines and sines that turn queries and keys by their positions, [row, 1, col, d_head]."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def turn(self, vectors: Float[Tensor, "row head col d"]) -> Tensor:
+        """Turn the pairs of coordinates (i, i + d/2)."""
+        half = vectors.shape[-1] // 2
+        turned = torch.cat([-vectors[..., half:], vectors[..., :half]], dim=-1)
+        return torch.addcmul(vectors * self.cos, turned, self.sin)
+
+
+class DirectBlocks:
+    """The stack of blocks of a model, with what stands before and after it.
+
+    Args:
+        blocks: first to last.
+        embed: makes the residual stream of token ids and positions.
+        angles: makes the angles of positions; None where positions are embedded.
+        finish: the last norm.
+        unembed: the unembedding.
+        others: hook points that are not called here: while somebody listens there, nothing can be computed here.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[_Block],
+        embed: Callable[[Tensor, Tensor], Tensor],
+        angles: Callable[[Tensor, Tensor], _Angles] | None,
+        finish: _MIXES,
+        unembed: nn.Linear,
+        others: Sequence[HookPoint],
+    ) -> None:
+        self._blocks = blocks
+        self._embed = embed
+        self._angles = angles
+        self._finish = finish
+        self._unembed = unembed
+        self._others = others
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody listens where nothing is called."""
+        return not any(point.fwd_hooks for point in self._others)
+
+    @contextmanager
+    def disturbed(self, layer: int) -> Generator[None]:
+        """Edit what every hook point of a layer holds while the block runs; nobody else may listen there."""
+        points: tuple[Any, ...] = self._blocks[layer].points.all()
+        for point in points:
+            point.add_hook(_disturb)
+        try:
+            yield
+        finally:
+            for point in points:
+                point.remove_hooks("fwd")
+
+    def run(
+        self,
+        feed: dict[str, Tensor],
+        cache: Any,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        residual: Float[Tensor, "row col d"] | None = None,
+        watch: int | None = None,
+    ) -> tuple[Float[Tensor, "row col d"], Float[Tensor, "row col d"] | None]:
+        """Run the blocks from `start` to before `stop`.
+
+        Args:
+            feed: as `feed_of` lays it out.
+            cache: takes the keys and values; None where nothing was, and nothing will be, fed beside.
+            residual: what enters block `start`; None at the first.
+            watch: a block whose input is returned.
+
+        Returns:
+            The residual stream that leaves, and the one that entered the block that was watched.
+        """
+        positions = feed["position_ids"]
+        stream = self._embed(feed["input_ids"], positions) if residual is None else residual
+        hidden = _hidden_keys(feed["attention_mask"], positions.shape[1], stream.dtype)
+        angles = self._angles(stream, positions) if self._angles is not None else None
+        watched = None
+        for layer in range(start, len(self._blocks) if stop is None else stop):
+            if layer == watch:
+                watched = stream
+            keep = None if cache is None else partial(_keep, cache, layer)
+            stream = _through(self._blocks[layer], stream, hidden, angles, keep)
+        return stream, stream if watch == len(self._blocks) else watched
+
+    def normed(self, stream: Float[Tensor, "row col d"]) -> Float[Tensor, "row col d"]:
+        """Return what the unembedding reads of what leaves the last block."""
+        return self._finish(stream)
+
+    def unembedded(self, hidden: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows vocab"]:
+        """Make logits of what was normed."""
+        return _product(self._unembed, hidden)
+
+
+def _disturb(activation: Tensor, hook: object) -> Tensor:
+    return activation * 1.5 + 0.1
+
+
+def _keep(cache: Any, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    return cache.update(keys, values, layer)
+
+
+def _through(block: _Block, stream: Tensor, hidden: Tensor, angles: _Angles | None, keep: _Update | None) -> Tensor:
+    points = block.points
+    stream = _at(points.resid_pre, stream)
+    queries, keys, values = (part.transpose(1, 2) for part in block.project(block.before_attention(stream)))
+    if angles is not None:
+        queries, keys = angles.turn(queries), angles.turn(keys)
+    if keep is not None:
+        keys, values = keep(keys, values)
+    mixed = _at(points.z, _attend(queries, keys, values, hidden, block.softens_in))
+    # What is edited between the two halves is what the MLP reads: the stream passes it by, as in the model.
+    stream = stream + _at(points.attn_out, block.attn_out(mixed))
+    neurons = block.neurons(block.before_mlp(_at(points.resid_mid, stream)))
+    written = _at(points.mlp_out, block.mlp_out(_at(points.hook_post, neurons)))
+    return _at(points.resid_post, stream + written)
+
+
+def _attend(
+    queries: Float[Tensor, "row head col d"],
+    keys: Float[Tensor, "row kv key d"],
+    values: Float[Tensor, "row kv key d"],
+    hidden: Float[Tensor, "row 1 col key"],
+    softens_in: torch.dtype | None,
+) -> Float[Tensor, "row col wide"]:
+    """Mix values by how well queries meet keys; several heads may share the same keys."""
+    rows, heads, columns, width = queries.shape
+    groups = keys.shape[1]
+    grouped = queries.reshape(rows, groups, heads // groups * columns, width)
+    scores = (grouped @ keys.transpose(2, 3)).mul_(width**-0.5)
+    scores.view(rows, heads, columns, -1).add_(hidden)
+    mixed = (scores.softmax(dim=-1, dtype=softens_in).to(values.dtype) @ values).view(rows, heads, columns, width)
+    return mixed.transpose(1, 2).reshape(rows, columns, heads * width)
+
+
+def _hidden_keys(seen: Int[Tensor, "row key"], columns: int, dtype: torch.dtype) -> Float[Tensor, "row 1 col key"]:
+    """Build what is added to scores: 0 where a key is seen, else hardly finite."""
+    keys = seen.shape[1]
+    visible = seen.bool()[:, None, None, :]
+    if columns > 1:
+        visible = visible & torch.ones(columns, keys, dtype=torch.bool, device=seen.device).tril(keys - columns)
+    lowest = torch.finfo(torch.float32).min
+    return torch.zeros(visible.shape, dtype=dtype, device=seen.device).masked_fill_(~visible, lowest)
+
+
+def direct_blocks(model: Any, blocks: Sequence[Any], points: Mapping[str, HookPoint]) -> DirectBlocks | None:
+    """Take a model apart, if it is of a family that is known here.
+
+    Args:
+        model: the Hugging Face model, whose parts a bridge may have wrapped.
+        blocks: the bridge's blocks.
+        points: hook points by name.
+
+    Returns:
+        None where it is of another family, or has what this one mostly has not.
+    """
+    parameters = [*model.parameters()]
+    if {p.device for p in parameters} != {parameters[0].device} or parameters[0].dtype not in TOLERANCE:
+        return None
+    if parameters[0].device.type == "meta" or any(p.dtype != parameters[0].dtype for p in parameters):
+        return None
+    take = _gpt2 if type(model) is GPT2LMHeadModel else _llama if type(model) is LlamaForCausalLM else None
+    if take is None:
+        return None
+    names = ("hook_resid_pre", "attn.hook_z", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out")
+    try:
+        own = [
+            _Points(*(points[f"blocks.{layer}.{name}"] for name in (*names, "hook_resid_post")))
+            for layer in range(len(blocks))
+        ]
+    except KeyError:
+        return None
+    called = {id(point) for one in own for point in one.all()}
+    others = {id(point): point for point in points.values() if id(point) not in called}
+    return take(model, [_raw(block) for block in blocks], own, [*others.values()])
+
+
+def _raw(module: Any, *path: str) -> Any:
+    """Follow a path of names from a module, without what a bridge wrapped around each."""
+    inner: Any = getattr(module, "original_component", None)
+    module = module if inner is None else inner
+    return _raw(getattr(module, path[0]), *path[1:]) if path else module
+
+
+def _linear(module: Any) -> _MIXES:
+    if isinstance(module, Conv1D):
+        return partial(_conv, module)
+    return partial(_product, module)
+
+
+def _conv(module: Any, activation: Tensor) -> Tensor:
+    flat = torch.addmm(module.bias, activation.reshape(-1, activation.shape[-1]), module.weight)
+    return flat.view(*activation.shape[:-1], -1)
+
+
+def _product(module: Any, activation: Tensor) -> Tensor:
+    return functional.linear(activation, module.weight, module.bias)
+
+
+def _layer_norm(module: Any, activation: Tensor) -> Tensor:
+    return functional.layer_norm(activation, (activation.shape[-1],), module.weight, module.bias, module.eps)
+
+
+def _rms_norm(module: Any, activation: Tensor) -> Tensor:
+    # The library norms in float32, whatever the model's precision.
+    narrow = activation.float()
+    scale = torch.rsqrt(narrow.square().mean(dim=-1, keepdim=True) + module.variance_epsilon)
+    return (narrow * scale).to(activation.dtype).mul_(module.weight)
+
+
+def _gpt2(
+    model: Any, blocks: Sequence[Any], points: Sequence[_Points], others: Sequence[HookPoint]
+) -> DirectBlocks | None:
+    config = model.config
+    unusual = config.scale_attn_by_inverse_layer_idx or config.reorder_and_upcast_attn or config.add_cross_attention
+    if unusual or not config.scale_attn_weights or config.activation_function not in ("gelu_new", "gelu_pytorch_tanh"):
+        return None
+    tokens, places = _raw(model, "transformer", "wte"), _raw(model, "transformer", "wpe")
+    heads = config.n_head
+
+    def joint(module: Any, activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        every = _conv(module, activation).view(*activation.shape[:-1], 3, heads, -1)
+        return every[..., 0, :, :], every[..., 1, :, :], every[..., 2, :, :]
+
+    def neurons(module: Any, activation: Tensor) -> Tensor:
+        return functional.gelu(_conv(module, activation), approximate="tanh")
+
+    made = [
+        _Block(
+            points=own,
+            before_attention=partial(_layer_norm, _raw(block, "ln_1")),
+            project=partial(joint, _raw(block, "attn", "c_attn")),
+            attn_out=_linear(_raw(block, "attn", "c_proj")),
+            before_mlp=partial(_layer_norm, _raw(block, "ln_2")),
+            neurons=partial(neurons, _raw(block, "mlp", "c_fc")),
+            mlp_out=_linear(_raw(block, "mlp", "c_proj")),
+        )
+        for block, own in zip(blocks, points, strict=True)
+    ]
+
+    def embed(ids: Tensor, positions: Tensor) -> Tensor:
+        return functional.embedding(ids, tokens.weight) + functional.embedding(positions, places.weight)
+
+    finish = partial(_layer_norm, _raw(model, "transformer", "ln_f"))
+    return DirectBlocks(made, embed, None, finish, _raw(model, "lm_head"), others)
+
+
+def _llama(
+    model: Any, blocks: Sequence[Any], points: Sequence[_Points], others: Sequence[HookPoint]
+) -> DirectBlocks | None:
+    config = model.config
+    if config.hidden_act != "silu" or getattr(config, "sliding_window", None):
+        return None
+    tokens, rotary = _raw(model, "model", "embed_tokens"), _raw(model, "model", "rotary_emb")
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+    def split(parts: Sequence[Any], activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        shape = (*activation.shape[:-1], -1, width)
+        queries, keys, values = (_product(part, activation).view(shape) for part in parts)
+        return queries, keys, values
+
+    def neurons(gate: Any, up: Any, activation: Tensor) -> Tensor:
+        return functional.silu(_product(gate, activation)).mul_(_product(up, activation))
+
+    made = [
+        _Block(
+            points=own,
+            before_attention=partial(_rms_norm, _raw(block, "input_layernorm")),
+            project=partial(split, [_raw(block, "self_attn", f"{name}_proj") for name in "qkv"]),
+            attn_out=_linear(_raw(block, "self_attn", "o_proj")),
+            before_mlp=partial(_rms_norm, _raw(block, "post_attention_layernorm")),
+            neurons=partial(neurons, _raw(block, "mlp", "gate_proj"), _raw(block, "mlp", "up_proj")),
+            mlp_out=_linear(_raw(block, "mlp", "down_proj")),
+            softens_in=torch.float32,
+        )
+        for block, own in zip(blocks, points, strict=True)
+    ]
+
+    def embed(ids: Tensor, positions: Tensor) -> Tensor:
+        return functional.embedding(ids, tokens.weight)
+
+    def angles(stream: Tensor, positions: Tensor) -> _Angles:
+        cos, sin = rotary(stream, positions)
+        return _Angles(cos[:, None], sin[:, None])
+
+    finish = partial(_rms_norm, _raw(model, "model", "norm"))
+    return DirectBlocks(made, embed, angles, finish, _raw(model, "lm_head"), others)
