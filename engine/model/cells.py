@@ -223,7 +223,8 @@ class CellScorer:
         """Run the blocks above the neurons' on what they leave; in the last layer there is none."""
         assert self._written is not None, "asked for where rows of W_out are what is added"
         moved = deltas[:, part].T[:, :, None] * self._written[part][:, None, :]
-        rows = text.after + moved.to(text.after.dtype)
+        # Laid out anew: some models' code takes their rows to lie one after the other.
+        rows = (text.after + moved.to(text.after.dtype)).contiguous()
         if self._layer == self.model.shape.n_layers - 1:
             return rows[:, text.predicting], {}
         return self._run(text, rows, self._layer + 1, {}, part)
@@ -235,7 +236,7 @@ class CellScorer:
         edits = [(self.settings.edit(setting, positions),) for setting in range(part.start, part.stop)]
         slots = slots_by_site(edits, self.model.device, self.model.dtype)
         split = self._layer if self.model.shares_blocks else 0
-        rows = text.before.expand(len(edits), *text.before.shape) if split else None
+        rows = text.before.repeat(len(edits), 1, 1) if split else None
         return self._run(text, rows, split, slots, part)
 
     def _run(
@@ -684,6 +685,6 @@ def _feed(rows: int, length: int, prompt: int, device: torch.device) -> Feed:
 
 
 def _columns(rows: int, ids: tuple[int, ...], device: torch.device) -> dict[str, Tensor]:
-    fed = torch.tensor(ids, device=device).expand(rows, len(ids))
-    positions = torch.arange(len(ids), device=device).expand(rows, len(ids))
+    fed = torch.tensor(ids, device=device).repeat(rows, 1)
+    positions = torch.arange(len(ids), device=device).repeat(rows, 1)
     return feed_of(fed, positions, torch.ones_like(fed))
