@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -163,8 +163,13 @@ def warmed(folder: Path, values: Sequence[float]) -> Compared:
     return Compared(runs, PlainModel(folder))
 
 
-def taken(compared: Compared, batches: Sequence[tuple[int, ...]], values: int, *, singly: bool) -> None:
-    """Go through batches; between them, one run a batch singly, and values all at once."""
+def taken(
+    compared: Compared, batches: Sequence[tuple[int, ...]], values: int, tell: Callable[[], None], *, singly: bool
+) -> None:
+    """Go through batches; between them, one run a batch singly, and values all at once.
+
+    What is known is told after every value: where the time is up, the last of it counts.
+    """
     limit = Limit(compared.plain, compared.runs)
     limit.rate(batches[0], 1)
     due: dict[int, list[int]] = {}
@@ -179,6 +184,8 @@ def taken(compared: Compared, batches: Sequence[tuple[int, ...]], values: int, *
             compared.run(batch[len(batch) // 2])
         for condition in due.get(turn, ()):
             compared.value(condition)
+        if turn in due:
+            tell()
 
 
 def against(compared: Compared, theirs: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -186,21 +193,30 @@ def against(compared: Compared, theirs: Sequence[float]) -> tuple[list[float], l
     return [statistics.median(compared.ours)] * len(theirs), list(theirs)
 
 
+def _said(compared: Compared, rows: int) -> str:
+    done, of = len(compared.results), len(compared.runs.grid)
+    return f"{done} of {of} runs, {rows} rows a batch, threads: {torch.get_num_threads()}"
+
+
 def shaped(options: Options) -> None:
     """600 runs of a random model of GPT-2 Small's shape, whose texts part at once, so that nothing can be shared."""
     compared = warmed(options.shaped, PROTOCOL)
     runs, report = compared.runs, options.report
     batches = runs.some(150) if options.quick else list(runs.batches)
-    taken(compared, batches, 2 if options.quick else 4, singly=True)
-    count = sum(map(len, batches))
-    said = f"{count} of {len(runs.grid)} runs, {len(batches[0])} rows a batch, threads: {torch.get_num_threads()}"
-    report.rates("decode: against one run at a time (i)", *against(compared, compared.one_by_one), said)
-    report.rates("decode: against one value at a time (ii)", *against(compared, compared.by_value), said)
-    report.rates("decode: share of what matrix products alone allow", compared.ours, compared.limits, said)
-    report.add(Measured("decode: memory of a batch at its peak", compared.peak / 2**20, note=said))
-    differing, of, farthest = compared.equality()
-    note = f"of {of} compared with (i) and (ii); vectors differ by at most {farthest:.1e} of their largest coordinate"
-    report.add(Measured("decode: texts that differ from the references'", differing, note=note))
+
+    def tell() -> None:
+        said = _said(compared, len(batches[0]))
+        report.rates("decode: against one run at a time (i)", *against(compared, compared.one_by_one), said)
+        report.rates("decode: against one value at a time (ii)", *against(compared, compared.by_value), said)
+        report.rates("decode: share of what matrix products alone allow", compared.ours, compared.limits, said)
+        report.add(Measured("decode: memory of a batch at its peak", compared.peak / 2**20, note=said))
+        differing, of, farthest = compared.equality()
+        note = (
+            f"of {of} compared with (i) and (ii); vectors differ by at most {farthest:.1e} of their largest coordinate"
+        )
+        report.add(Measured("decode: texts that differ from the references'", differing, note=note))
+
+    taken(compared, batches, 2 if options.quick else 4, tell, singly=True)
 
 
 def real(options: Options) -> None:
@@ -208,11 +224,14 @@ def real(options: Options) -> None:
     assert options.real is not None, "this section is left out without a real model"
     compared = warmed(options.real, SMALL)
     runs, report = compared.runs, options.report
-    taken(compared, list(runs.batches), 3, singly=False)
-    said = f"{len(runs.grid)} runs, {len(runs.batches[0])} rows a batch, threads: {torch.get_num_threads()}"
-    report.rates("real model: against one value at a time (ii)", *against(compared, compared.by_value), said)
-    report.rates("real model: against matrix products that share nothing", compared.ours, compared.limits, said)
-    report.add(Measured("real model: texts that a clamp leaves as they are", 100 * compared.staying(), note=said))
-    differing, of, farthest = compared.equality()
-    note = f"of {of}; the others' vectors differ by at most {farthest:.1e} of their largest coordinate"
-    report.add(Measured("real model: texts that differ from (ii)", differing, note=note))
+
+    def tell() -> None:
+        said = _said(compared, len(runs.batches[0]))
+        report.rates("real model: against one value at a time (ii)", *against(compared, compared.by_value), said)
+        report.rates("real model: against matrix products that share nothing", compared.ours, compared.limits, said)
+        report.add(Measured("real model: texts that a clamp leaves as they are", 100 * compared.staying(), note=said))
+        differing, of, farthest = compared.equality()
+        note = f"of {of}; the others' vectors differ by at most {farthest:.1e} of their largest coordinate"
+        report.add(Measured("real model: texts that differ from (ii)", differing, note=note))
+
+    taken(compared, list(runs.batches), 3, tell, singly=False)
