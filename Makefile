@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
 TOGETHER := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: run test test-fast lint check calibrate bench format clean try-wheel docs try-docs
+.PHONY: run test test-fast lint check calibrate bench format clean try-wheel try-ray docs try-docs
 
 run: $(VENV)/.installed  ## The whole experiment on the bundled model, charts in the terminal
 	@$(BIN)/srm-explorer demo
@@ -32,6 +32,9 @@ bench: $(VENV)/.installed-dev  ## Speed and growth beside the usual ways, into b
 
 try-wheel: $(VENV)/.installed-dev  ## The wheel in an empty environment, with the newest packages that it lets in
 	@$(BIN)/python tools/try_wheel.py
+
+try-ray: $(VENV)/.installed-dev  ## Kill an actor, the driver and the raylet of a run on Ray: nothing is lost, nothing differs
+	@$(BIN)/python tools/try_ray.py
 
 docs: $(VENV)/.installed-dev  ## The documentation as pages that need no network, in build/site
 	@$(BIN)/python tools/write_reference.py --check

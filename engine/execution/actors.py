@@ -363,6 +363,7 @@ class RayExecutor:
     def _lose(self, hand: _Hand, why: str) -> None:
         """Give up an actor; what it had goes to another."""
         assert self._cluster is not None
+        self._cluster.check()
         self._hands.remove(hand)
         self._cluster.end(hand.handle)
         self._deaths += 1

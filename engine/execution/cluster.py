@@ -71,6 +71,20 @@ class Cluster:
         """Whether a node is there, by its id."""
         return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
 
+    def check(self) -> None:
+        """Make sure that the processes of a cluster of our own live, without which no actor does.
+
+        Raises:
+            ExplorerError: one is gone.
+        """
+        node: Any = getattr(self.ray._private.worker, "_global_node", None) if self.is_ours else None
+        for kind, processes in getattr(node, "all_processes", {}).items():
+            if any(info.process.poll() is not None for info in processes) and kind in ("raylet", "gcs_server"):
+                raise ExplorerError(
+                    f"Ray ended: its {kind} is gone",
+                    remedy="what is finished is kept, and the same command goes on from there",
+                )
+
     def end(self, handle: Any) -> None:
         """End an actor, also one that is dead."""
         with _quiet(), contextlib.suppress(Exception):
@@ -119,11 +133,18 @@ def _imported(on_loopback: bool) -> Any:
     try:
         ray = importlib.import_module("ray")
         constants: Any = importlib.import_module("ray._private.ray_constants")
+        worker: Any = importlib.import_module("ray._private.worker")
     except ImportError:
         raise ExplorerError("Ray is not installed", remedy="pip install 'srm-explorer[ray]'") from None
+    # What a dying part of it last wrote to its log goes to standard output otherwise, which is ours.
+    worker.print_to_stdstream = _unprinted
     # A process that was connected elsewhere before has read it already.
     constants.ENABLE_RAY_CLUSTER = not on_loopback
     return ray
+
+
+def _unprinted(*_: Any, **__: Any) -> None:
+    return
 
 
 def _started(ray: Any, processors: int) -> Cluster:
