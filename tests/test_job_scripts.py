@@ -12,7 +12,7 @@ import pytest
 
 from tests.waiting import PATIENCE
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "howto" / "cluster.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "cluster.md"
 SCRIPTS = re.findall(r"```console[^\n]*\n(#!/bin/bash\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 ONE, ARRAY, NODES = SCRIPTS
 

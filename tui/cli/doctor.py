@@ -102,7 +102,7 @@ def _tmux(option: str) -> str:
 
 _BATCH = (("SLURM_JOB_ID", "Slurm"), ("PBS_JOBID", "PBS"), ("LSB_JOBID", "LSF"), ("JOB_ID", "Grid Engine"))
 _SUBMIT = (("sbatch", "Slurm"), ("qsub", "PBS or Grid Engine"), ("bsub", "LSF"))
-_PAGE = "docs/howto/cluster.md"
+_PAGE = "docs/cluster.md"
 _FOLDERS = ("usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd")
 """Where settings of the login manager are; a later folder's file replaces one of the same name."""
 

@@ -28,7 +28,7 @@ _STAGES = {
     "loading": "loading the model",
     "testing": "testing the model",
     "running": "running",
-    "survey": "surveying neurons",
+    "survey": "surveying, part",
     "lengths": "taking means at common lengths",
     "saving": "saving",
 }
