@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.execution.bench import Bench, Report
 from srm_explorer.engine.execution.rows import as_saved
 from srm_explorer.engine.experiment import Site
-from srm_explorer.engine.model import Capture, Decoded, decode, w_out_rows
+from srm_explorer.engine.model import Capture, Decoded, LoadedModel, decode, w_out_rows
 from srm_explorer.engine.session import Resolved, RunRecord
 from srm_explorer.engine.session.controls import Controls
 
@@ -106,3 +108,22 @@ class NormsTask:
     def _norms(self, bench: Bench, site: str) -> NDArray[np.float64]:
         rows = w_out_rows(bench.model, Site.parse(site).layer).astype(np.float64)
         return np.sqrt((rows**2).sum(axis=1))
+
+
+@contextmanager
+def same_rows(rows: int, model: LoadedModel) -> Generator[None]:
+    """Refuse to go on with fewer rows where so many do not fit: the last bits of what comes would be others.
+
+    Raises:
+        ExplorerError: there is not enough memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ExplorerError(
+            f"a batch of {rows} rows does not fit into memory, and smaller ones would not be the same run",
+            where=model.placement.describe(),
+            remedy="free some memory, or replay where there is more",
+        ) from None

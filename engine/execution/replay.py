@@ -11,11 +11,13 @@ from typing import Any, cast
 import numpy as np
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.execution.batches import same_rows
 from srm_explorer.engine.execution.bench import Bench, Subject
 from srm_explorer.engine.execution.lengths import LengthPass
 from srm_explorer.engine.execution.provenance import Provenance, versions
 from srm_explorer.engine.execution.rows import as_saved, check_directions
+from srm_explorer.engine.execution.survey_replay import SavedParts, SurveyAgain
 from srm_explorer.engine.experiment import Site, check_against, targets_of
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.model import (
@@ -167,9 +169,10 @@ class Replay:
         runs: runs that were replayed.
         deviations: runs whose tokens differ.
         vectors: largest absolute difference of a vector by site, over runs with equal tokens; empty without vectors.
-        bit_equal: every token, and every number of every vector where they are kept, is the same.
+        runs_equal: every token, and every number of every vector where they are kept, is the same.
         compared_vectors: whether the session's vectors were there to compare with.
         why_not: what was wrong with them; empty where nothing was.
+        survey: what came of the parts of its survey; None where none is finished.
         changed: what differs from where the session was made, "torch: 2.12 -> 2.13"; bit-equality is owed only
             where nothing does.
     """
@@ -177,16 +180,27 @@ class Replay:
     runs: int
     deviations: tuple[Deviation, ...]
     vectors: dict[str, float]
-    bit_equal: bool
+    runs_equal: bool
     compared_vectors: bool
     why_not: str
+    survey: SurveyAgain | None
     changed: tuple[str, ...]
+
+    @property
+    def bit_equal(self) -> bool:
+        """Whether the runs are the same, and every number of every table of a survey where they are kept."""
+        return self.runs_equal and (self.survey is None or self.survey.bit_equal)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was kept of the session was there to compare with."""
+        return self.compared_vectors and not (self.survey and self.survey.why_not)
 
 
 def replay(
     session: Session, base: Path, *, listener: Callable[[Progress], None] | None = None, stop: StopSignal | None = None
 ) -> Replay:
-    """Run a session's runs again, in its batch layout, with its token ids and raw values.
+    """Run a session's runs again, in its batch layout, with its token ids and raw values; then its survey's parts.
 
     Args:
         session: finished or interrupted; what it holds is replayed.
@@ -202,12 +216,25 @@ def replay(
     if not session.runs:
         raise ExplorerError("the session has no runs", where=session.name, remedy="choose another")
     recorded = recorded_in(session)
+    parts = _parts_of(session)
     meter = Meter([listener] if listener else [], stop or StopSignal())
     with device_lock(device_key(session.spec.model, base), meter):
-        return _replayed(session, base, recorded, meter)
+        return _replayed(session, base, recorded, parts, meter)
 
 
-def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) -> Replay:
+def _parts_of(session: Session) -> SavedParts | SurveyAgain | None:
+    """The finished parts of a survey, or why they cannot be done again; None without one."""
+    try:
+        return SavedParts.of(session)
+    except DamagedError as error:
+        raise _damaged(session, str(error)) from None
+    except ExplorerError as error:
+        return SurveyAgain(why_not=str(error))
+
+
+def _replayed(
+    session: Session, base: Path, recorded: Recorded, parts: SavedParts | SurveyAgain | None, meter: Meter
+) -> Replay:
     meter.stage("loading")
     directions = same_directions(session, recorded, base)
     model = _same_model(session, recorded, base)
@@ -215,6 +242,11 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
     check_against(session.spec, model.shape)
     check_directions(session.spec, directions, model)
     recorded.check_ids(session, model)
+    if isinstance(parts, SavedParts):
+        try:
+            parts.check_fits(model)
+        except DamagedError as error:
+            raise _damaged(session, str(error)) from None
     set_threads(recorded.threads)
     meter.stage("testing")
     self_test(model, partial(meter.part, "testing"))
@@ -231,13 +263,16 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
     deviations, worst = _compared(session, again, saved)
     if shorter and not deviations:
         _compare_means(session, recorded.layout, bench, meter, shorter, worst)
+    if isinstance(parts, SavedParts):
+        parts = SurveyAgain(why_not=why_not) if why_not else parts.replay(bench, saved, meter)
     return Replay(
         runs=len(session.runs),
         deviations=deviations,
         vectors=worst,
-        bit_equal=not deviations and not any(worst.values()),
+        runs_equal=not deviations and not any(worst.values()),
         compared_vectors=bool(saved),
         why_not=why_not,
+        survey=parts,
         changed=_changes(session, model),
     )
 
@@ -248,17 +283,9 @@ def _results(session: Session, layout: Layout, bench: Bench, meter: Meter) -> It
     controls = controls_of(session)
     for batch in layout.batches:
         meter.begin_batch(len(batch))
-        try:
+        with same_rows(len(batch), maker.model):
             rows = maker.rows(batch, session.resolved, controls)
             decoded = decode(maker.model, rows, maker.generation(), captures, on_step=meter.step)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise ExplorerError(
-                f"a batch of {len(batch)} rows does not fit into memory, and smaller ones would not be the same run",
-                where=maker.model.placement.describe(),
-                remedy="free some memory, or replay where there is more",
-            ) from None
         meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
         yield from zip(batch, decoded.rows, strict=True)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.execution.bench import Bench, Report
-from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.experiment import Experiment, Site
 from srm_explorer.engine.experiment.intervention import Operation
-from srm_explorer.engine.experiment.survey import chosen
+from srm_explorer.engine.experiment.survey import chosen, site_of
 from srm_explorer.engine.model import (
     Capture,
     CellScorer,
@@ -25,8 +25,19 @@ from srm_explorer.engine.model import (
     read_texts,
     written_rows,
 )
-from srm_explorer.engine.runs.survey import FORCED, FREE, MOST_TOLD, LayerReading, text_hash, values_of
+from srm_explorer.engine.runs.planes import Kept, planes_in
+from srm_explorer.engine.runs.survey import (
+    FORCED,
+    FREE,
+    MOST_TOLD,
+    LayerReading,
+    Plan,
+    baseline_vectors,
+    text_hash,
+    values_of,
+)
 from srm_explorer.engine.runs.units import Reading
+from srm_explorer.engine.session import RunRecord, Session, SurveyTables
 from srm_explorer.engine.session.survey import SKETCH, sketch_directions
 from srm_explorer.engine.stats.text import first_divergence
 
@@ -49,6 +60,16 @@ class GivenTexts:
     prompt: tuple[int, ...]
     sample: tuple[int, ...]
     tokens: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, runs: Iterable[RunRecord]) -> Self:
+        """Those of the baseline's runs."""
+        ordered = sorted((run for run in runs if run.condition == 0), key=lambda run: (run.prompt, run.sample))
+        return cls(
+            tuple(run.prompt for run in ordered),
+            tuple(run.sample for run in ordered),
+            tuple(run.token_ids for run in ordered),
+        )
 
     def __len__(self) -> int:
         return len(self.prompt)
@@ -250,6 +271,83 @@ class FreePart:
         if written.mode == "sample":
             noise = NoiseKey(written.seed, prompt.sha256, prompt.occurrence, self.texts.sample[text])
         return Row(prompt.token_ids, (edit,), noise)
+
+
+Part: TypeAlias = ForcedPart | FreePart
+
+
+@dataclass(frozen=True, eq=False)
+class OfBaseline:
+    """What written texts are compared with.
+
+    Attributes:
+        vectors: [site][text, d] mean captured vectors of the baseline.
+        planes: place of the site, and [2, d] basis, of each plane.
+    """
+
+    vectors: tuple[NDArray[np.float64], ...]
+    planes: tuple[tuple[int, NDArray[np.float64]], ...]
+
+    @classmethod
+    def of(cls, session: Session, kept: Kept) -> Self:
+        """Gather it.
+
+        Args:
+            session: holds every run of the baseline, and none else.
+            kept: vectors by site, rows in the order of its runs.
+        """
+        sites = list(session.spec.capture.sites)
+        spanned, _ = planes_in(session, kept)
+        vectors = tuple(baseline_vectors(kept[site]) for site in sites)
+        return cls(vectors, tuple((sites.index(plane.site), np.array(plane.plane.basis)) for plane in spanned))
+
+
+@dataclass(frozen=True, eq=False)
+class PartMaker:
+    """Makes the parts of a survey from its plan: the same, whether it is run or run again.
+
+    Args:
+        plan: what each cell is, and is given.
+        texts: all of the baseline.
+    """
+
+    experiment: Experiment
+    plan: Plan | SurveyTables
+    texts: GivenTexts
+
+    def forced(self, number: int, cells: NDArray[np.integer], rows: int) -> ForcedPart:
+        """A part that scores cells of one layer, by their places in the plan."""
+        return ForcedPart(number, *self._named(cells), self.texts, rows)
+
+    def free(
+        self, number: int, cells: NDArray[np.integer], rows: int, places: NDArray[np.integer], baseline: OfBaseline
+    ) -> FreePart:
+        """A part that writes under cells of one layer, by their places in the plan.
+
+        Args:
+            places: of the texts that are compared with what is written.
+        """
+        at = [int(place) for place in places]
+        written = GivenTexts(
+            tuple(self.texts.prompt[place] for place in at),
+            tuple(self.texts.sample[place] for place in at),
+            tuple(self.texts.tokens[place] for place in at),
+        )
+        site, op, neurons, values = self._named(cells)
+        layer = Site.parse(site).layer
+        template = self.experiment.interventions[0]
+        named = set(self.experiment.survey.kept_cells(template, [(layer, neuron) for neuron in neurons]))
+        kept = tuple((layer, neuron) in named for neuron in neurons)
+        vectors = tuple(array[at] for array in baseline.vectors)
+        return FreePart(number, site, op, neurons, values, written, vectors, baseline.planes, kept, rows)
+
+    def _named(
+        self, cells: NDArray[np.integer]
+    ) -> tuple[str, Operation, tuple[int, ...], tuple[tuple[float, ...], ...]]:
+        template = self.experiment.interventions[0]
+        site = site_of(template, int(self.plan.layer[cells[0]]))
+        values = tuple(tuple(row) for row in self.plan.values[cells].tolist())
+        return site, template.op, tuple(self.plan.neuron[cells].tolist()), values
 
 
 @dataclass(frozen=True, eq=False)

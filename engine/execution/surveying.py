@@ -7,20 +7,18 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.execution.executor import Executor, Finished
 from srm_explorer.engine.execution.opening import Opened
-from srm_explorer.engine.execution.survey import ForcedPart, FreePart, GivenTexts, ReadingTask
-from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.execution.survey import FreePart, GivenTexts, OfBaseline, Part, PartMaker, ReadingTask
 from srm_explorer.engine.experiment.survey import chosen, site_of
 from srm_explorer.engine.runs.collect import session_of
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import compact
-from srm_explorer.engine.runs.planes import planes_in
 from srm_explorer.engine.runs.progress import Meter
 from srm_explorer.engine.runs.survey import (
     FREE,
@@ -30,13 +28,10 @@ from srm_explorer.engine.runs.survey import (
     SurveyJournal,
     SurveyKept,
     SurveyPlanned,
-    baseline_vectors,
     going_on,
     most_moved,
     new_plan,
 )
-
-Part: TypeAlias = ForcedPart | FreePart
 
 
 @dataclass
@@ -82,24 +77,13 @@ class Surveying:
 
     @cached_property
     def _texts(self) -> GivenTexts:
-        runs = [run for run in self.journal.reader.runs if run.condition == 0]
-        ordered = sorted(runs, key=lambda run: (run.prompt, run.sample))
-        return GivenTexts(
-            tuple(run.prompt for run in ordered),
-            tuple(run.sample for run in ordered),
-            tuple(run.token_ids for run in ordered),
-        )
+        return GivenTexts.of(self.journal.reader.runs)
 
     @cached_property
-    def _of_baseline(self) -> tuple[tuple[NDArray[np.float64], ...], tuple[tuple[int, NDArray[np.float64]], ...]]:
-        """Mean captured vectors of the baseline by site, and the planes."""
-        reader, experiment = self.journal.reader, self.journal.reader.experiment
+    def _of_baseline(self) -> OfBaseline:
+        reader = self.journal.reader
         runs, kept = compact(reader)
-        session = session_of(reader, self.journal.folder, None, reader.start.prompts, runs, (), ())
-        sites = list(experiment.capture.sites)
-        spanned, _ = planes_in(session, kept)
-        vectors = tuple(baseline_vectors(kept[site]) for site in sites)
-        return vectors, tuple((sites.index(plane.site), np.array(plane.plane.basis)) for plane in spanned)
+        return OfBaseline.of(session_of(reader, self.journal.folder, None, reader.start.prompts, runs, (), ()), kept)
 
     def _plan(self) -> bool:
         """Measure the neurons, and fix what each is given; False where it was asked to stop."""
@@ -184,27 +168,13 @@ class Surveying:
         return not left
 
     def _task(self, depth: str, number: int, rows: int) -> Part:
-        plan, experiment = self._plan_now, self.journal.reader.experiment
-        template = experiment.interventions[0]
+        plan = self._plan_now
+        maker = PartMaker(self.journal.reader.experiment, plan, self._texts)
         start, stop = (plan.forced if depth == "forced" else plan.free)[number]
-        cells = np.arange(start, stop) if depth == "forced" else np.array(plan.chosen[start:stop])
-        site = site_of(template, int(plan.layer[cells[0]]))
-        neurons = tuple(plan.neuron[cells].tolist())
-        values = tuple(tuple(row) for row in plan.values[cells].tolist())
         if depth == "forced":
-            return ForcedPart(number, site, template.op, neurons, values, self._texts, rows)
-        places = [int(place) for place in plan.written_texts]
-        texts, (vectors, planes) = self._texts, self._of_baseline
-        written = GivenTexts(
-            tuple(texts.prompt[place] for place in places),
-            tuple(texts.sample[place] for place in places),
-            tuple(texts.tokens[place] for place in places),
-        )
-        layer = Site.parse(site).layer
-        named = set(experiment.survey.kept_cells(template, [(layer, neuron) for neuron in neurons]))
-        kept = tuple((layer, neuron) in named for neuron in neurons)
-        baseline = tuple(array[places] for array in vectors)
-        return FreePart(number, site, template.op, neurons, values, written, baseline, planes, kept, rows)
+            return maker.forced(number, np.arange(start, stop), rows)
+        cells = np.array(plan.chosen[start:stop])
+        return maker.free(number, cells, rows, plan.written_texts, self._of_baseline)
 
     def _keep(self, part: Part, arrays: dict[str, NDArray[Any]]) -> None:
         plan = self._plan_now
@@ -213,7 +183,9 @@ class Surveying:
             cells = np.array(plan.chosen[slice(*plan.free[part.number])], np.int32)
             arrays = {**arrays, f"{FREE}kept": cells[arrays[f"{FREE}kept"]]}
         kind = "free" if isinstance(part, FreePart) else "forced"
-        self.journal.append_tables(arrays, lambda shard, sha256: SurveyKept(kind, part.number, shard, sha256))
+        self.journal.append_tables(
+            arrays, lambda shard, sha256: SurveyKept(kind, part.number, shard, sha256, part.rows)
+        )
         self._known.poll()
 
 

@@ -21,7 +21,13 @@ from srm_explorer.engine.runs.forecast import OWN_PREFIX, Forecast, own_readings
 from srm_explorer.engine.runs.journal_reader import JournalReader, compact
 from srm_explorer.engine.runs.journal_records import MeansKept, ValuesResolved
 from srm_explorer.engine.runs.planes import SpannedPlane, planes_in
-from srm_explorer.engine.runs.survey import SurveyKept, SurveyPlanned, survey_is_complete, survey_tables
+from srm_explorer.engine.runs.survey import (
+    SurveyKept,
+    SurveyPlanned,
+    survey_is_complete,
+    survey_layout,
+    survey_tables,
+)
 from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading, check_resolved
 from srm_explorer.engine.session import DamagedError, PlaneRecord, PromptRecord, Resolved, RunRecord, Session, plain
 from srm_explorer.engine.session.controls import CONTROLS
@@ -36,6 +42,8 @@ DEVICES = "devices"
 Captured = dict[str, Matrix | list[Matrix]]
 """By site, rows in the order of the runs: [run, d], or a list of [token, d]."""
 
+SURVEY_LAYOUT = "survey"
+"""What a session's layout calls that of its survey."""
 
 _OF_SHARDS = ("batch", MeansKept.EVENT, SurveyPlanned.EVENT, SurveyKept.EVENT)
 """Events that a session has no use for: they name files of the run folder."""
@@ -157,6 +165,7 @@ def session_of(
     executed = dataclasses.replace(
         journal.plan, batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.in_order)
     )
+    parts = survey_layout(journal)
     return Session(
         name=path.name.removesuffix(".json"),
         state="finished" if is_complete(journal, runs) else "interrupted",
@@ -174,7 +183,7 @@ def session_of(
             **_devices(journal),
             **({DIRECTIONS: directions} if directions else {}),
         },
-        layout=plain(executed),
+        layout={**plain(executed), **({} if parts is None else {SURVEY_LAYOUT: plain(parts)})},
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.in_order),
         events=tuple(event for event in journal.events if event["event"] not in _OF_SHARDS),
         created=journal.start.created,

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
@@ -75,6 +75,10 @@ def rows_within(free: float, kind: str, row_bytes: int) -> int:
     return max(1, min(MOST_ROWS[kind], int(budget // row_bytes)))
 
 
+PartSize: TypeAlias = tuple[Annotated[Whole, Field(ge=1)], Annotated[Whole, Field(ge=1)]]
+"""Cells of a part, and the most rows that went through the model together."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Which runs share a batch; fixed when planned, journalled, and reused by resume and replay.
@@ -100,6 +104,28 @@ class Layout:
             raise DamagedError(f"batches do not hold each of {runs} runs once")
         if self.first > len(self.batches):
             raise DamagedError(f"first is more than {len(self.batches)}")
+
+
+@dataclass(frozen=True)
+class SurveyLayout:
+    """Which cells of a survey shared a part, part by part as they lie in its tables; what was finished alone.
+
+    Args:
+        forced: how many cells a part scored, and the most rows of its passes.
+        free: how many it wrote under, and the most rows of its batches.
+    """
+
+    forced: tuple[PartSize, ...]
+    free: tuple[PartSize, ...]
+
+    def check_holds(self, forced: int, free: int) -> None:
+        """Make sure that parts hold as many cells as tables do.
+
+        Raises:
+            DamagedError: they hold more or fewer.
+        """
+        if (sum(cells for cells, _ in self.forced), sum(cells for cells, _ in self.free)) != (forced, free):
+            raise DamagedError("parts hold other neurons than its tables")
 
 
 def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first: bool, controls: int = 0) -> Layout:

@@ -20,6 +20,7 @@ from srm_explorer.engine.experiment import Experiment, InterventionSpec, survey_
 from srm_explorer.engine.experiment.conditions import NO_STRENGTH
 from srm_explorer.engine.experiment.survey import site_of
 from srm_explorer.engine.runs.journal_reader import JournalReader
+from srm_explorer.engine.runs.plan import SurveyLayout
 from srm_explorer.engine.runs.units import Reading, is_relative
 from srm_explorer.engine.session import ForcedScores, FreeRuns, PromptRecord, SurveyTables, Text, Whole
 from srm_explorer.engine.session.session import seen_prompts
@@ -88,6 +89,7 @@ class SurveyKept:
         depth: of which list it is.
         part: its number there.
         shard: name of the file with its arrays.
+        rows: the most that went through the model together, which decides the last bits.
     """
 
     EVENT: ClassVar[str] = "survey part"
@@ -95,6 +97,7 @@ class SurveyKept:
     part: Whole
     shard: Text
     sha256: Text
+    rows: Annotated[Whole, Field(ge=1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -404,7 +407,7 @@ class SurveyJournal:
             return None
         cells = np.concatenate([np.arange(*plan.forced[n]) for n in numbers]).astype(np.int32)
         parts = [self._part("forced", number) for number in numbers]
-        joined = {name: _joined(parts, f"{FORCED}{name}", axis) for name, axis in _FORCED_AXES.items()}
+        joined = {name: _joined(parts, f"{FORCED}{name}", axis) for name, axis in FORCED_AXES.items()}
         return ForcedScores(cells=cells, **joined)
 
     def _free(self, plan: Plan) -> FreeRuns | None:
@@ -414,7 +417,7 @@ class SurveyJournal:
         chosen = np.array(plan.chosen, np.int32)
         cells = np.concatenate([chosen[slice(*plan.free[n])] for n in numbers])
         parts = [self._part("free", number) for number in numbers]
-        joined = {name: _joined(parts, f"{FREE}{name}", axis) for name, axis in _FREE_AXES.items()}
+        joined = {name: _joined(parts, f"{FREE}{name}", axis) for name, axis in FREE_AXES.items()}
         full = f"{FREE}vectors/"
         sites = [name.removeprefix(full) for name in parts[0] if name.startswith(full)]
         vectors = {site: _joined(parts, f"{full}{site}", 0) for site in sites}
@@ -425,8 +428,8 @@ class SurveyJournal:
         return ExplorerError(what, where=str(self._reader.folder), remedy="start the run again with --restart")
 
 
-_FORCED_AXES = {"kl": 0, "logp": 0, "flips": 0, "change": 1, "promoted": 0, "demoted": 0}
-_FREE_AXES = {
+FORCED_AXES = {"kl": 0, "logp": 0, "flips": 0, "change": 1, "promoted": 0, "demoted": 0}
+FREE_AXES = {
     "tokens": 0,
     "parted": 0,
     "text_hash": 0,
@@ -454,6 +457,22 @@ def survey_tables(journal: JournalReader) -> SurveyTables | None:
     survey = SurveyJournal(journal)
     survey.poll()
     return survey.tables()
+
+
+def survey_layout(journal: JournalReader) -> SurveyLayout | None:
+    """Which cells shared a part, of those that are finished; None before there is one."""
+    parts = sorted(journal.events_of(SurveyKept), key=lambda part: part.part)
+    if not parts:
+        return None
+    planned = journal.events_of(SurveyPlanned)[0]
+    spans = {"forced": planned.forced, "free": planned.free}
+    for later in journal.events_of(SurveyChosen):
+        spans["free"] = later.free
+    sizes: dict[str, list[tuple[int, int]]] = {"forced": [], "free": []}
+    for part in parts:
+        start, stop = spans[part.depth][part.part]
+        sizes[part.depth].append((stop - start, part.rows))
+    return SurveyLayout(tuple(sizes["forced"]), tuple(sizes["free"]))
 
 
 def survey_is_complete(journal: JournalReader) -> bool:

@@ -60,6 +60,7 @@ from srm_explorer.tui.sessions.summary import Hit, TextIndex
 
 if TYPE_CHECKING:
     from srm_explorer.engine.execution.replay import Deviation, Replay
+    from srm_explorer.engine.execution.survey_replay import SurveyAgain
     from srm_explorer.tui.compare.state import CompareState
 
 
@@ -454,9 +455,9 @@ def replay_command(session: str, as_json: bool) -> int:
 
 
 def _lines(result: Replay) -> list[str]:
-    lines = [f"{result.runs:,} runs replayed: " + ("bit-equal" if result.bit_equal else "not bit-equal")]
+    lines = [f"{result.runs:,} runs replayed: " + ("bit-equal" if result.runs_equal else "not bit-equal")]
     if not result.compared_vectors:
-        lines[0] += " in every token" if result.bit_equal else ""
+        lines[0] += " in every token" if result.runs_equal else ""
         lines.append(f"the vectors were not compared: {result.why_not}")
     if result.deviations:
         lines.append(f"{len(result.deviations):,} runs have other tokens:")
@@ -464,7 +465,23 @@ def _lines(result: Replay) -> list[str]:
         if len(result.deviations) > _MOST_SHOWN:
             lines.append(f"  and {len(result.deviations) - _MOST_SHOWN:,} more (--json lists all)")
     lines += [f"largest difference at {site}: {worst:.3g}" for site, worst in result.vectors.items() if worst]
+    lines += [] if result.survey is None else _survey_lines(result.survey, result.why_not)
     lines += [f"changed since: {change}" for change in result.changed]
+    return lines
+
+
+def _survey_lines(again: SurveyAgain, said: str) -> list[str]:
+    """What came of a survey; `said` is why the vectors, which are in the same file, were not compared."""
+    if again.why_not:
+        return [f"the survey was not compared: {again.why_not}"] if again.why_not != said else []
+    lines: list[str] = []
+    for depth, neurons, what in (("forced", again.scored, "scored"), ("free", again.written, "written under")):
+        differing = [one for one in again.differing if one.depth == depth]
+        if neurons:
+            lines.append(f"{neurons:,} neurons {what} again: " + ("not bit-equal" if differing else "bit-equal"))
+        for one in differing:
+            most = "" if one.largest is None else f", by {one.largest:.3g} at most"
+            lines.append(f"  {one.table}: {one.neurons:,} of {neurons:,} neurons differ{most}")
     return lines
 
 
@@ -478,8 +495,8 @@ def _deviation(deviation: Deviation) -> str:
 def _summary(result: Replay) -> dict[str, Any]:
     return {
         "runs": result.runs,
-        # Null where tokens are equal and the vectors were not there to tell.
-        "bit_equal": result.bit_equal if result.compared_vectors or not result.bit_equal else None,
+        # Null where tokens are equal and the vectors, or a survey's tables, were not there to tell.
+        "bit_equal": result.bit_equal if result.is_whole or not result.bit_equal else None,
         "tokens_equal": not result.deviations,
         "compared_vectors": result.compared_vectors,
         "why_not": result.why_not,
@@ -498,5 +515,16 @@ def _summary(result: Replay) -> dict[str, Any]:
             }
             for deviation in result.deviations
         ],
+        "survey": None if result.survey is None else _survey_summary(result.survey),
         "changed": list(result.changed),
+    }
+
+
+def _survey_summary(again: SurveyAgain) -> dict[str, Any]:
+    return {
+        "scored": again.scored,
+        "written": again.written,
+        "bit_equal": None if again.why_not else again.bit_equal,
+        "why_not": again.why_not,
+        "differing": [vars(table) for table in again.differing],
     }

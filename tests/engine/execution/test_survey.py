@@ -10,12 +10,13 @@ import pytest
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.runs.live import LiveRun
-from srm_explorer.engine.runs.progress import Progress, StopSignal
+from srm_explorer.engine.runs.progress import Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.survey import text_hash
-from srm_explorer.engine.session import SurveyTables, load_session, prompt_units
+from srm_explorer.engine.session import Session, SurveyTables, load_session, prompt_units, save_session
 from srm_explorer.engine.session.survey import sketch_directions
 
 if TYPE_CHECKING:
+    from srm_explorer.engine.execution.replay import Replay
     from srm_explorer.engine.experiment import Experiment
 
     from ..conftest import Lab
@@ -96,10 +97,16 @@ def stop_in_survey(part: int, wishes: int) -> dict[str, Any]:
     return {"listener": listen, "stop": stop}
 
 
-def test_interrupted_again_and_again_it_is_what_it_is_undisturbed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a few neurons."""
     monkeypatch.setattr("srm_explorer.engine.runs.survey._WORK", {"cpu": 1})
     monkeypatch.setattr("srm_explorer.engine.runs.survey._LEAST_SETTINGS", 8)
     monkeypatch.setattr("srm_explorer.engine.runs.survey._BATCHES", 1)
+
+
+@pytest.mark.usefixtures("cut_small")
+def test_interrupted_again_and_again_it_is_what_it_is_undisturbed(lab: Lab) -> None:
     asked = lab.experiment(SIGMA, survey={"neurons": "0..5", "layers": "0, 2", "then": "top:5", "vectors": "4, 5"})
     whole = tables(lab, asked, "whole")
     seen: list[int] = []
@@ -186,3 +193,62 @@ def test_one_intervention_on_one_neuron_is_the_template(lab: Lab) -> None:
     ):
         with pytest.raises(ExplorerError, match="survey"):
             lab.experiment(*interventions, **every)
+
+
+def replayed(session: Session, lab: Lab, **options: Any) -> Replay:
+    from srm_explorer.engine.execution.replay import replay
+
+    return replay(session, lab.folder / "out", **options)
+
+
+@pytest.mark.usefixtures("cut_small")
+def test_its_parts_are_replayed_as_they_were_laid_out_whole_or_not(lab: Lab) -> None:
+    asked = lab.experiment(SIGMA, survey={"neurons": "0..5", "layers": "0, 2", "then": "top:5", "vectors": "4, 5"})
+    for part, scored, written in ((1, 3, 0), (99, 12, 5)):
+        lab.run(asked, rows=5, **stop_in_survey(part, 1))
+        session = load_session(lab.path())
+        told: list[tuple[int, int]] = []
+        found = replayed(
+            session, lab, listener=lambda progress, told=told: told.append((progress.part, progress.parts))
+        )
+        assert found.survey is not None
+        assert (found.survey.scored, found.survey.written) == (scored, written)
+        assert (found.bit_equal, found.survey.differing, found.changed) == (True, (), ())
+        parts = len(session.layout["survey"]["forced"]) + len(session.layout["survey"]["free"])
+        assert told[-1] == (parts, parts)
+    assert load_session(lab.path()).state == "finished"
+
+
+@pytest.mark.usefixtures("cut_small")
+def test_a_table_that_differs_is_told_with_its_neurons_and_by_how_much(lab: Lab) -> None:
+    asked = lab.experiment(SIGMA, survey={"neurons": "0..5", "then": "top:2", "vectors": "0..5"})
+    session = lab.session(asked)
+    survey = session.survey()
+    assert survey is not None
+    arrays = {name: array.copy() for name, array in survey.to_arrays().items()}
+    arrays["survey/forced/kl"][[1, 4], 0, 0] += np.float32(0.5)
+    arrays["survey/forced/promoted"][3, 1, 0] += 1
+    arrays["survey/free/text_hash"][1, 0, 1] += np.uint64(1)
+    arrays[f"survey/free/vectors/{SIGMA['site']}"][0, 1, 0, 7] = np.nan
+    vectors = {**load_session(lab.path()).vectors(), **arrays}
+    other = save_session(session.changed(revision=0, surveyed=None), lab.path("b"), vectors=vectors).session
+    found = replayed(other, lab)
+    assert found.survey is not None
+    assert (found.bit_equal, found.runs_equal) == (False, True)
+    told = {table.table: (table.neurons, table.largest) for table in found.survey.differing}
+    assert told.pop("kl") == (2, pytest.approx(0.5))
+    assert told == {"promoted": (1, None), "text_hash": (1, None), f"vectors/{SIGMA['site']}": (1, np.inf)}
+
+
+@pytest.mark.usefixtures("cut_small")
+def test_a_replay_of_a_survey_is_stopped_or_refused_as_one_of_runs_is(lab: Lab) -> None:
+    session = lab.session(lab.experiment(SIGMA, survey={"neurons": "0..5"}))
+    with pytest.raises(Stopped):
+        replayed(session, lab, **stop_in_survey(1, 2))
+    layout = {name: value for name, value in session.layout.items() if name != "survey"}
+    found = replayed(session.changed(layout=layout), lab)
+    assert found.survey is not None
+    assert "shared a part" in found.survey.why_not
+    assert (found.runs_equal, found.is_whole) == (True, False)
+    with pytest.raises(ExplorerError, match="other neurons"):
+        replayed(session.changed(layout={**layout, "survey": {"forced": [[5, 4]], "free": []}}), lab)
