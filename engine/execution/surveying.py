@@ -125,7 +125,7 @@ class Surveying:
         """Choose whom it goes on with, once all are scored."""
         plan, count = self._plan_now, self.journal.reader.experiment.survey.goes_on
         if count and not plan.chosen:
-            later = going_on(plan, most_moved(plan, self._known.forced_kl(), count))
+            later = going_on(plan, most_moved(plan, self._known.forced_kl(), count, self.opened.prompts))
             self.journal.event(SurveyChosen(later.chosen, later.free))
             self._known.poll()
 

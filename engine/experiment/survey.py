@@ -188,24 +188,19 @@ class SurveySpec(SpecPart):
             return tuple(range(n_layers))
         return picked.numbers or (Site.parse(template.site).layer,)
 
-    def cells(
-        self, template: InterventionSpec, shape: ModelShape, top: dict[int, tuple[int, ...]] | None = None
-    ) -> tuple[Cell, ...]:
-        """The neurons it clamps, by layer and neuron, ascending.
+    def cells(self, template: InterventionSpec, shape: ModelShape) -> tuple[Cell, ...]:
+        """The neurons it clamps, by layer and neuron, ascending; for those of `top:N` the first N stand.
 
         Args:
             template: the experiment's intervention.
             shape: of the model; a layer without such neurons is left out where all layers are asked for.
-            top: by layer the neurons that `top:N` means, as measured; without them the first N stand for them.
 
         Raises:
             ExplorerError: a layer or a neuron that the model has not.
         """
         picked = chosen(self.neurons)
         found = {
-            cell
-            for layer in self._having(template, shape)
-            for cell in self._of_layer(picked, layer, template, shape, top)
+            cell for layer in self._having(template, shape) for cell in self._of_layer(picked, layer, template, shape)
         }
         for layer, neuron in picked.cells:
             _check_cell(layer, neuron, template, shape, "survey.neurons")
@@ -228,19 +223,12 @@ class SurveySpec(SpecPart):
             _check_cell(layer, 0, template, shape, "survey.layers")
         return list(layers)
 
-    def _of_layer(
-        self,
-        picked: Chosen,
-        layer: int,
-        template: InterventionSpec,
-        shape: ModelShape,
-        top: dict[int, tuple[int, ...]] | None,
-    ) -> list[Cell]:
+    def _of_layer(self, picked: Chosen, layer: int, template: InterventionSpec, shape: ModelShape) -> list[Cell]:
         width = shape.width(_at(template, layer))
         if picked.everything:
             return [(layer, neuron) for neuron in range(width)]
         if picked.top:
-            return [(layer, neuron) for neuron in (top[layer] if top else range(min(picked.top, width)))]
+            return [(layer, neuron) for neuron in range(min(picked.top, width))]
         for neuron in picked.numbers:
             _check_cell(layer, neuron, template, shape, "survey.neurons")
         return [(layer, neuron) for neuron in picked.numbers]

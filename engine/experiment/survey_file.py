@@ -34,7 +34,7 @@ def survey_overrides(**fields: str | int | None) -> list[str]:
 
 
 def neurons_given(text: str) -> str:
-    """Neurons as [survey] writes them, read from a file where the text names one.
+    """Neurons as [survey] writes them, read from a file where the text is none of its words and names one.
 
     A line of the file is a neuron, or its layer and itself; or the first line names columns, layer and neuron among
     them, as the CSV of a survey has them. Empty lines and what follows # are left out; what comes twice counts once.
@@ -43,7 +43,7 @@ def neurons_given(text: str) -> str:
         ExplorerError: the file cannot be read, a line of it is neither, or it lists none.
     """
     path = paths.expanded(text)
-    if not ("/" in text or text.lower().endswith(_LISTS) or path.is_file()):
+    if _is_read(text) or not ("/" in text or text.lower().endswith(_LISTS) or path.is_file()):
         return text
     lines = [line.partition("#")[0].strip().strip('"') for line in read_text(path).lstrip("\ufeff").splitlines()]
     numbered = [(number, _PARTS.split(line)) for number, line in enumerate(lines, 1) if line]
@@ -69,6 +69,15 @@ def neurons_given(text: str) -> str:
     if not found:
         raise ExplorerError("it lists no neurons", where=str(path), remedy=_FORM)
     return str(chosen(", ".join(found)))
+
+
+def _is_read(text: str) -> bool:
+    """Whether it is words of an experiment file, as 0..99/2 is: a file of such a name is given as ./373."""
+    try:
+        chosen(text)
+    except ExplorerError:
+        return False
+    return True
 
 
 def _escaped(text: str) -> str:

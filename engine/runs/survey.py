@@ -293,13 +293,18 @@ def _cut(layer: NDArray[np.int32], most: int) -> Iterator[Span]:
         yield from itertools.pairwise(cuts)
 
 
-def most_moved(plan: Plan, kl: NDArray[np.float32], count: int) -> list[int]:
+def most_moved(plan: Plan, kl: NDArray[np.float32], count: int, prompts: Sequence[PromptRecord]) -> list[int]:
     """Places of the cells that move most: by KL over values and the units of the choosing half; ties by place.
+
+    Each unit counts once, however many texts it has, as where neurons are ranked.
 
     Args:
         kl: [cell, value, text] of all cells.
+        prompts: of the run.
     """
-    means = kl[:, :, plan.chose].astype(np.float64).mean(axis=(1, 2))
+    each = kl[:, :, plan.chose].astype(np.float64).mean(axis=1)
+    unit = np.array(prompt_units(prompts), np.int64)[plan.prompt[plan.chose]]
+    means = np.stack([each[:, unit == one].mean(axis=1) for one in np.unique(unit)]).mean(axis=0)
     return np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable")[:count].tolist()
 
 
@@ -350,18 +355,6 @@ class SurveyJournal:
     def done(self, depth: str) -> set[int]:
         """Numbers of the finished parts."""
         return {number for kind, number in self._kept if kind == depth}
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all that was asked for is there."""
-        if self.plan is None:
-            return False
-        survey = self._reader.experiment.survey
-        chosen = bool(self.plan.chosen) or not survey.writes
-        return chosen and all(
-            self.done(depth) >= set(range(len(parts)))
-            for depth, parts in (("forced", self.plan.forced), ("free", self.plan.free))
-        )
 
     def forced_kl(self) -> NDArray[np.float32]:
         """[cell, value, text] of all cells, which are finished."""

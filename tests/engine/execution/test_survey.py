@@ -11,8 +11,15 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.runs.live import LiveRun
 from srm_explorer.engine.runs.progress import Progress, Stopped, StopSignal
-from srm_explorer.engine.runs.survey import text_hash
-from srm_explorer.engine.session import Session, SurveyTables, load_session, prompt_units, save_session
+from srm_explorer.engine.runs.survey import Plan, most_moved, text_hash
+from srm_explorer.engine.session import (
+    PromptRecord,
+    Session,
+    SurveyTables,
+    load_session,
+    prompt_units,
+    save_session,
+)
 from srm_explorer.engine.session.survey import sketch_directions
 
 if TYPE_CHECKING:
@@ -146,6 +153,31 @@ def test_it_goes_on_with_those_that_moved_most_on_the_other_half(lab: Lab) -> No
     assert set(survey.free.cells) == set(np.argsort(-means)[:5])
     assert survey.free.texts.tolist() == np.flatnonzero(~survey.chose).tolist()
     assert survey.free.tokens.shape == (5, 2, 2)
+
+
+def test_every_unit_counts_once_among_those_that_neurons_are_chosen_on() -> None:
+    # Three prompts of one core make one unit; neuron 0 moves them alone, neuron 1 the other unit a little farther.
+    cores = ("a", "a", "a", "b")
+    prompts = [
+        PromptRecord("s", f"text {at}", {"core_id": core}, (at + 1,), 0, f"{at:064x}") for at, core in enumerate(cores)
+    ]
+    number, measured = np.arange(4, dtype=np.int32), np.zeros(2)
+    plan = Plan(
+        layer=number[:2] * 0,
+        neuron=number[:2],
+        values=np.zeros((2, 1)),
+        mean=measured,
+        std=measured,
+        prompt=number,
+        sample=number * 0,
+        chose=np.ones(4, np.bool_),
+        forced=(),
+        free=(),
+        chosen=(),
+        rows=1,
+    )
+    kl = np.array([[[0.9, 0.9, 0.9, 0.0]], [[0.0, 0.0, 0.0, 1.0]]], np.float32)
+    assert most_moved(plan, kl, 1, prompts) == [1]
 
 
 def test_the_neurons_that_write_most_can_be_asked_for(lab: Lab) -> None:

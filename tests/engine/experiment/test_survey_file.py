@@ -51,6 +51,15 @@ def test_a_file_that_is_not_there_is_no_neuron(tmp_path: Path) -> None:
         neurons_given(str(tmp_path / "none"))
 
 
+def test_words_of_the_experiment_file_are_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("all", "373", "some"):
+        Path(name).write_text("5\n", encoding="utf-8")
+    for words in ("0..99/2", "all", "373"):
+        assert neurons_given(words) == words
+    assert (neurons_given("some"), neurons_given("./373")) == ("5", "5")
+
+
 def test_what_was_given_is_what_the_experiment_has() -> None:
     overrides = survey_overrides(neurons="4.370, 4.5", layers=None, depth="free", then=None, vectors="5")
     experiment, _ = read_experiment("demo", overrides=overrides)
