@@ -22,8 +22,9 @@ from srm_explorer.engine.runs.collect import SURVEY_LAYOUT
 from srm_explorer.engine.runs.plan import PartSize, SurveyLayout
 from srm_explorer.engine.runs.planes import Kept
 from srm_explorer.engine.runs.progress import Meter
-from srm_explorer.engine.runs.survey import FORCED, FORCED_AXES, FREE, FREE_AXES
+from srm_explorer.engine.runs.survey import FORCED, FREE
 from srm_explorer.engine.session import DamagedError, Session, SurveyTables, read_record
+from srm_explorer.engine.session.survey import FORCED_AXES, FREE_AXES
 
 Depth = Literal["forced", "free"]
 

@@ -24,7 +24,7 @@ from srm_explorer.engine.runs.plan import SurveyLayout
 from srm_explorer.engine.runs.units import Reading, is_relative
 from srm_explorer.engine.session import ForcedScores, FreeRuns, PromptRecord, SurveyTables, Text, Whole
 from srm_explorer.engine.session.session import seen_prompts
-from srm_explorer.engine.session.survey import SKETCH
+from srm_explorer.engine.session.survey import FORCED_AXES, FREE_AXES, PLAN_TABLES, SKETCH
 from srm_explorer.engine.session.units import prompt_units
 
 Span: TypeAlias = tuple[Whole, Whole]
@@ -126,7 +126,7 @@ class Plan:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """What lies in its shard."""
-        arrays: dict[str, NDArray[Any]] = {f"{PLAN}{name}": getattr(self, name) for name in _ARRAYS}
+        arrays: dict[str, NDArray[Any]] = {f"{PLAN}{name}": getattr(self, name) for name in PLAN_TABLES}
         return {**arrays, f"{PLAN}chose": self.chose.astype(np.int32)}
 
     @cached_property
@@ -141,14 +141,11 @@ class Plan:
 
     def tables(self, forced: ForcedScores | None, free: FreeRuns | None) -> SurveyTables:
         """The same with what is finished."""
-        own = {name: getattr(self, name) for name in _ARRAYS}
+        own = {name: getattr(self, name) for name in PLAN_TABLES}
         planned = self.forced[-1][1] if self.forced else 0
         return SurveyTables(
             **own, chose=self.chose, forced=forced, free=free, planned_forced=planned, planned_free=len(self.chosen)
         )
-
-
-_ARRAYS = ("layer", "neuron", "values", "mean", "std", "prompt", "sample")
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,7 +379,7 @@ class SurveyJournal:
     def _take_plan(self, event: SurveyPlanned) -> None:
         arrays = self._reader.tables(event.shard, event.sha256)
         try:
-            own: dict[str, Any] = {name: arrays[f"{PLAN}{name}"] for name in _ARRAYS}
+            own: dict[str, Any] = {name: arrays[f"{PLAN}{name}"] for name in PLAN_TABLES}
             chose = arrays[f"{PLAN}chose"].astype(np.bool_)
         except KeyError as error:
             raise self._damaged(f"the plan of the survey lacks {error}") from None
@@ -419,20 +416,6 @@ class SurveyJournal:
 
     def _damaged(self, what: str) -> ExplorerError:
         return ExplorerError(what, where=str(self._reader.folder), remedy="start the run again with --restart")
-
-
-FORCED_AXES = {"kl": 0, "logp": 0, "flips": 0, "change": 1, "promoted": 0, "demoted": 0}
-FREE_AXES = {
-    "tokens": 0,
-    "parted": 0,
-    "text_hash": 0,
-    "change": 1,
-    "norm": 1,
-    "x": 1,
-    "y": 1,
-    "sketch": 1,
-}
-"""By name, the axis of the cells."""
 
 
 def _joined(parts: Sequence[Arrays], name: str, axis: int) -> NDArray[Any]:

@@ -146,7 +146,7 @@ class SurveyTables:
         """Every table by the name it is saved under."""
         planned = np.array([self.planned_forced, self.planned_free], np.int32)
         arrays: dict[str, NDArray[Any]] = {f"{SURVEY}planned": planned, f"{SURVEY}chose": self.chose.astype(np.int32)}
-        arrays |= {f"{SURVEY}{name}": getattr(self, name) for name in _PLAN}
+        arrays |= {f"{SURVEY}{name}": getattr(self, name) for name in PLAN_TABLES}
         for prefix, part, names in ((_FORCED, self.forced, _FORCED_NAMES), (_FREE, self.free, _FREE_NAMES)):
             if part is not None:
                 arrays |= {f"{prefix}{name}": getattr(part, name) for name in names}
@@ -164,7 +164,7 @@ class SurveyTables:
         if not any(name.startswith(SURVEY) for name in arrays):
             return None
         try:
-            plan = {name: arrays[f"{SURVEY}{name}"] for name in _PLAN}
+            plan = {name: arrays[f"{SURVEY}{name}"] for name in PLAN_TABLES}
             forced = ForcedScores(**_named(arrays, _FORCED, _FORCED_NAMES)) if f"{_FORCED}cells" in arrays else None
             free = None
             if f"{_FREE}cells" in arrays:
@@ -203,9 +203,13 @@ class SurveyTables:
                 raise DamagedError("the survey has cells that are not in its plan")
 
 
-_PLAN = ("layer", "neuron", "values", "mean", "std", "prompt", "sample")
-_FORCED_NAMES = ("cells", "kl", "logp", "flips", "change", "promoted", "demoted")
-_FREE_NAMES = ("cells", "texts", "tokens", "parted", "text_hash", "change", "norm", "x", "y", "sketch", "kept")
+PLAN_TABLES = ("layer", "neuron", "values", "mean", "std", "prompt", "sample")
+"""Names of the plan's tables, which are what they are saved as."""
+FORCED_AXES = {"kl": 0, "logp": 0, "flips": 0, "change": 1, "promoted": 0, "demoted": 0}
+FREE_AXES = {"tokens": 0, "parted": 0, "text_hash": 0, "change": 1, "norm": 1, "x": 1, "y": 1, "sketch": 1}
+"""By name of a table with every finished cell, the axis of the cells."""
+_FORCED_NAMES = ("cells", *FORCED_AXES)
+_FREE_NAMES = ("cells", "texts", *FREE_AXES, "kept")
 
 
 def _named(arrays: Mapping[str, NDArray[Any]], prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
