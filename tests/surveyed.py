@@ -22,6 +22,8 @@ from srm_explorer.engine.session.survey import SKETCH
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.2.hook_resid_post"
 WIDTH = 16
+TOKENS = {0: " door", 1: "it's\x1b[31m", 2: "\ufffd", 3: "\u202e", 4: "𝄞"}
+"""Texts of token ids; every neuron promotes 0, 1 and 2, and demotes 3, 4 and 5."""
 
 
 def surveyed(
@@ -78,7 +80,14 @@ def surveyed(
         ids = np.tile(np.arange(3, dtype=np.int32), (len(at), len(settings), 1))
         flips = np.clip(kl * 5, 0, 1)
         forced = ForcedScores(
-            at, kl[at], (-kl[at] / 2).astype(np.float32), flips[at], change[:, at], ids, (ids + 3).astype(np.int32)
+            cells=at,
+            kl=kl[at],
+            logp=(-kl[at] / 2).astype(np.float32),
+            flips=flips[at],
+            change=change[:, at],
+            promoted=ids,
+            demoted=(ids + 3).astype(np.int32),
+            token_texts=dict(TOKENS),
         )
     if depth == "free" or then:
         chosen_cells = at

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from srm_explorer.engine.analyses.paired_texts import Floats, PairedTexts
 from srm_explorer.engine.experiment.conditions import swept_as
-from srm_explorer.engine.figures.captions import site_caption
+from srm_explorer.engine.figures.captions import site_caption, token_caption
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import ComputedTest, RunRecord, changed_units
 from srm_explorer.engine.session.controls import selection_of
@@ -152,8 +152,7 @@ def token_table(pairs: PairedTexts, top: int) -> TableFigure | None:
                     if rank < len(tokens):
                         token = tokens[rank]
                         change = token.dlogp if by == "log p" else token.p - token.p_untouched
-                        # Half a character, as byte tokens are, says nothing: its number does.
-                        name = f"#{token.id}" if "\ufffd" in token.text else repr(token.text)
+                        name = token_caption(token.id, token.text)
                         row += [name, change, token.p if is_rise else token.p_untouched]
                     else:
                         row += ["", None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
@@ -14,7 +15,7 @@ from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArgu
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment import Condition, Experiment, Site, survey_settings
 from srm_explorer.engine.experiment.survey import Cell, chosen, for_cell
-from srm_explorer.engine.figures.captions import pooled_caption, site_caption
+from srm_explorer.engine.figures.captions import pooled_caption, site_caption, token_caption
 from srm_explorer.engine.figures.histogram import HistogramFigure, decade_figure, histogram_figure
 from srm_explorer.engine.figures.numbers import count_of, three_digits
 from srm_explorer.engine.figures.survey_map import SurveyMapFigure, survey_map
@@ -190,7 +191,8 @@ def survey_study(session: Session, arguments: Arguments) -> Findings:
 
     Returns:
         Tables "survey", a row a neuron, those that move texts most first; "written", the same of those that a survey
-        went on with; and "named", the one that was named before. "histogram" and "map" as `HistogramFigure.to_dict` and
+        went on with; "named", the one that was named before; and, of texts that were scored, "tokens", those that it
+        promotes and demotes. "histogram" and "map" as `HistogramFigure.to_dict` and
         `SurveyMapFigure.to_dict`; "depth" and "depths".
 
     Raises:
@@ -210,6 +212,7 @@ def survey_study(session: Session, arguments: Arguments) -> Findings:
     return findings_of(
         *tables,
         _named(chosen_settings),
+        *_tokens(chosen_settings),
         histogram=_histogram(chosen_settings).to_dict(),
         map=_map(chosen_settings).to_dict(),
         depth=numbers.depth,
@@ -229,7 +232,8 @@ def survey_table(session: Session, settings: Mapping[str, Any] | None = None) ->
     """A survey as columns, a row a layer, neuron and value in that order; nothing in it depends on when or where.
 
     The neuron's own numbers, then what scoring found, then what was written, as far as there is either; ranks are those
-    of the neuron over all values, repeated on each.
+    of the neuron over all values, repeated on each. Promoted and demoted tokens are their texts, quoted, with a space
+    between them, the farthest first; as "#198" where one is none, or was not kept; and by number under "..._ids".
 
     Args:
         settings: "texts", as `survey_of` takes it; "forced" and "free", measures that ranks are by.
@@ -386,6 +390,9 @@ def _number(value: float | np.floating[Any]) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
+_MOST_TOKENS = 20
+"""Rows of the table of the named neuron's tokens, which its values share; one of each at least."""
+
 _NAMES = {"logp": "dlogp", "parted": "first_change_from_1"}
 
 
@@ -401,8 +408,11 @@ def _told(survey: Survey, numbers: Numbers, ranks: FamilyRanks) -> dict[str, lis
     if numbers.depth == "forced":
         forced = survey.tables.forced
         assert forced is not None
-        for name, ids in (("promoted", forced.promoted), ("demoted", forced.demoted)):
-            told[name] = [[_listed(row) for row in of_cell] for of_cell in ids]
+        lists = (("promoted", forced.promoted), ("demoted", forced.demoted))
+        for name, ids in lists:
+            told[name] = [[" ".join(_texts(forced, row)) for row in of_cell] for of_cell in ids]
+        for name, ids in lists:
+            told[f"{name}_ids"] = [[" ".join(map(str, _known(row))) for row in of_cell] for of_cell in ids]
     else:
         told |= _coordinates(survey, numbers)
     wholes: list[list[CellValue]] = [[int(rank)] * n_values for rank in ranks.rank.tolist()]
@@ -446,8 +456,13 @@ def _cells(means: Floats) -> list[list[CellValue]]:
     return [[_number(value) for value in row] for row in means]
 
 
-def _listed(ids: NDArray[np.int32]) -> str:
-    return " ".join(str(token) for token in ids.tolist() if token >= 0)
+def _known(ids: NDArray[np.int32]) -> list[int]:
+    """Those of a list that there are."""
+    return [token for token in ids.tolist() if token >= 0]
+
+
+def _texts(forced: ForcedScores, ids: NDArray[np.int32]) -> list[str]:
+    return [token_caption(token, forced.token_texts.get(token)) for token in _known(ids)]
 
 
 _TOLD: Mapping[str, Sequence[TableColumn]] = {
@@ -536,6 +551,30 @@ def _named(asked: _Settings) -> TableFigure:
         )
     note = "p if before: of a neuron that was named before anybody looked, every other its control; rank / all of them"
     return TableFigure("named", title, columns, tuple(rows), (note,))
+
+
+def _tokens(asked: _Settings) -> list[TableFigure]:
+    """Tokens that the named neuron promotes and demotes under every value; none where it was not scored, or of none."""
+    forced, survey = asked.survey.tables.forced, asked.survey
+    if asked.numbers.depth != "forced" or forced is None or asked.where < 0:
+        return []
+    rows: list[tuple[CellValue, ...]] = []
+    most = max(1, _MOST_TOKENS // len(asked.places))
+    for value in asked.places:
+        both = [_texts(forced, ids[asked.where, value])[:most] for ids in (forced.promoted, forced.demoted)]
+        label = survey.settings[value].label
+        rows += [(label, *pair) for pair in itertools.zip_longest(*both, fillvalue="")]
+    if not rows:
+        return []
+    layer, neuron = asked.cell
+    note = (
+        "tokens whose log-probability, summed over all tokens of all texts, rose or fell the most, the farthest first;"
+        " survey --csv has ten of every neuron"
+    )
+    title = f"Tokens that L{layer} n{neuron} promotes and demotes"
+    return [
+        TableFigure("tokens", title, table_columns("value::text; promoted::text; demoted::text"), tuple(rows), (note,))
+    ]
 
 
 def _done(survey: Survey) -> str:

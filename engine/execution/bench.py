@@ -16,6 +16,7 @@ from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.model import KnownTexts, LoadedModel
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.session import PromptRecord
+from srm_explorer.engine.session.survey import MOST_CHARACTERS
 
 Report: TypeAlias = Callable[[int, int], None]
 """Told of every step: its number, and how many rows still write. Raises `Stopped` where that is wished."""
@@ -69,6 +70,24 @@ class Bench:
     def known(self) -> KnownTexts:
         """Texts that one task has read, and the next need not read."""
         return KnownTexts()
+
+    @cached_property
+    def token_texts(self) -> TokenTexts:
+        """What token ids say, each alone."""
+        return TokenTexts(self.model)
+
+
+class TokenTexts(dict[int, str]):
+    """Texts of token ids, each decoded when it is first asked for; of a long one the beginning, and an ellipsis."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        super().__init__()
+        self._tokenizer = model.tokenizer
+
+    def __missing__(self, token: int) -> str:
+        text = self._tokenizer.decode([token])
+        self[token] = text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+        return self[token]
 
 
 class Task(Protocol[Result]):

@@ -38,7 +38,7 @@ from srm_explorer.engine.runs.survey import (
 )
 from srm_explorer.engine.runs.units import Reading
 from srm_explorer.engine.session import RunRecord, Session, SurveyTables
-from srm_explorer.engine.session.survey import SKETCH, sketch_directions
+from srm_explorer.engine.session.survey import SKETCH, sketch_directions, text_arrays
 from srm_explorer.engine.stats.text import first_divergence
 
 MOST_READ = 64_000_000
@@ -164,7 +164,7 @@ class ForcedPart:
         return self.most
 
     def carry_out(self, bench: Bench, report: Report) -> dict[str, NDArray[Any]]:
-        """Score them: arrays as `ForcedScores` has them, of these cells; errors as a task's."""
+        """Score them: arrays as `ForcedScores` has them, of these cells, the tokens' texts too; errors as a task's."""
         n_cells, n_values, n_texts = len(self.neurons), len(self.values[0]), len(self.texts)
         captures = captures_of(bench)
         settings = Settings(
@@ -190,6 +190,8 @@ class ForcedPart:
             change[:, :, place] = scores.change
         shape = (n_cells, n_values, n_texts)
         promoted, demoted = scorer.told(MOST_TOLD)
+        occurring = set(np.union1d(promoted, demoted).tolist()) - {-1}
+        texts = {token: bench.token_texts[token] for token in occurring}
         return {
             **{
                 f"{FORCED}{name}": array.reshape(shape)
@@ -198,6 +200,7 @@ class ForcedPart:
             f"{FORCED}change": change.reshape(len(captures), *shape),
             f"{FORCED}promoted": promoted.reshape(n_cells, n_values, -1),
             f"{FORCED}demoted": demoted.reshape(n_cells, n_values, -1),
+            **text_arrays(texts, FORCED),
         }
 
 

@@ -39,6 +39,14 @@ _PAST = {
 _UNITS = {"raw": "", "sigma": " σ", "quantile": " quantile", "norm": " norm"}
 
 
+def token_caption(token: int, text: str | None) -> str:
+    """A token as a table has it: its text quoted, controls as their codes; "#198" where none is known.
+
+    Half a character, as byte tokens are, says nothing: its number does.
+    """
+    return f"#{token}" if text is None or "\ufffd" in text else repr(text)
+
+
 def site_caption(site: str) -> str:
     """A site in short: "L11 hook_post", "L0 resid_pre", "L3 E7 hook_post" for an expert's neurons, "unknown site"."""
     parsed = Site.parse(site)

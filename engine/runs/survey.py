@@ -24,7 +24,7 @@ from srm_explorer.engine.runs.plan import SurveyLayout
 from srm_explorer.engine.runs.units import Reading, is_relative
 from srm_explorer.engine.session import ForcedScores, FreeRuns, PromptRecord, SurveyTables, Text, Whole
 from srm_explorer.engine.session.session import seen_prompts
-from srm_explorer.engine.session.survey import FORCED_AXES, FREE_AXES, PLAN_TABLES, SKETCH
+from srm_explorer.engine.session.survey import FORCED_AXES, FREE_AXES, PLAN_TABLES, SKETCH, texts_in
 from srm_explorer.engine.session.units import prompt_units
 
 Span: TypeAlias = tuple[Whole, Whole]
@@ -37,6 +37,9 @@ PLAN, FORCED, FREE = "plan/", "forced/", "free/"
 
 MOST_TOLD = 10
 """Token ids that are told of each list of a cell under a value."""
+
+_TEXT_BYTES, _MOST_TEXTS = 32, 50_000
+"""What the text of a token takes, and of how many there may be texts, as in GPT-2 Small."""
 
 _SHIFT_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
 """Bytes that what a part does to the vocabulary may take."""
@@ -398,7 +401,8 @@ class SurveyJournal:
         cells = np.concatenate([np.arange(*plan.forced[n]) for n in numbers]).astype(np.int32)
         parts = [self._part("forced", number) for number in numbers]
         joined = {name: _joined(parts, f"{FORCED}{name}", axis) for name, axis in FORCED_AXES.items()}
-        return ForcedScores(cells=cells, **joined)
+        texts = {token: text for part in parts for token, text in texts_in(part, FORCED).items()}
+        return ForcedScores(cells=cells, **joined, token_texts=texts)
 
     def _free(self, plan: Plan) -> FreeRuns | None:
         numbers = sorted(self.done("free"))
@@ -481,6 +485,7 @@ def disk_bytes(experiment: Experiment, cells: int, texts: int, widths: Sequence[
     values, sites, planes = len(survey_settings(experiment)), len(experiment.capture.sites), len(experiment.planes)
     survey = experiment.survey
     scored = 0 if survey.depth == "free" else cells * values * (4 * texts * (3 + sites) + 8 * MOST_TOLD)
+    scored += _TEXT_BYTES * min(2 * MOST_TOLD * cells * values, _MOST_TEXTS) if scored else 0
     written = cells if survey.depth == "free" else min(survey.goes_on, cells)
     read = texts if survey.depth == "free" else texts // 2
     each = 16 + 8 * planes + sites * (8 + 4 * SKETCH)

@@ -17,6 +17,9 @@ SURVEY = "survey/"
 SKETCH = 16
 """Numbers of a sketch."""
 
+MOST_CHARACTERS = 80
+"""Of the text of a token; of a longer one its beginning is kept."""
+
 _FORCED, _FREE, _FULL = f"{SURVEY}forced/", f"{SURVEY}free/", f"{SURVEY}free/vectors/"
 
 Floats = NDArray[np.float32]
@@ -47,6 +50,8 @@ class ForcedScores:
         promoted: [k, value, n] token ids whose log-probability, summed over all tokens of all texts, rose the most, the
             first the farthest; -1 where fewer did.
         demoted: [k, value, n] those that fell the most.
+        token_texts: by token id, what those in both lists say, each alone; without those that were scored before texts
+            were kept.
     """
 
     cells: Wholes
@@ -56,6 +61,7 @@ class ForcedScores:
     change: Floats
     promoted: Wholes
     demoted: Wholes
+    token_texts: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +156,8 @@ class SurveyTables:
         for prefix, part, names in ((_FORCED, self.forced, _FORCED_NAMES), (_FREE, self.free, _FREE_NAMES)):
             if part is not None:
                 arrays |= {f"{prefix}{name}": getattr(part, name) for name in names}
+        if self.forced is not None:
+            arrays |= text_arrays(self.forced.token_texts, _FORCED)
         if self.free is not None:
             arrays |= {f"{_FULL}{site}": vectors for site, vectors in self.free.vectors.items()}
         return arrays
@@ -165,8 +173,10 @@ class SurveyTables:
             return None
         try:
             plan = {name: arrays[f"{SURVEY}{name}"] for name in PLAN_TABLES}
-            forced = ForcedScores(**_named(arrays, _FORCED, _FORCED_NAMES)) if f"{_FORCED}cells" in arrays else None
-            free = None
+            forced = free = None
+            if f"{_FORCED}cells" in arrays:
+                texts = texts_in(arrays, _FORCED)
+                forced = ForcedScores(**_named(arrays, _FORCED, _FORCED_NAMES), token_texts=texts)
             if f"{_FREE}cells" in arrays:
                 vectors = {name.removeprefix(_FULL): array for name, array in arrays.items() if name.startswith(_FULL)}
                 free = FreeRuns(**_named(arrays, _FREE, _FREE_NAMES), vectors=vectors)
@@ -182,6 +192,8 @@ class SurveyTables:
             )
         except (KeyError, IndexError) as error:
             raise DamagedError(f"the survey lacks {error}") from None
+        except ValueError as error:
+            raise DamagedError(f"the survey's tokens are no texts: {error}") from None
         tables._check()
         return tables
 
@@ -214,3 +226,32 @@ _FREE_NAMES = ("cells", "texts", *FREE_AXES, "kept")
 
 def _named(arrays: Mapping[str, NDArray[Any]], prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: arrays[f"{prefix}{name}"] for name in names}
+
+
+def text_arrays(texts: Mapping[int, str], prefix: str) -> dict[str, NDArray[np.int32]]:
+    """Texts of token ids as whole numbers, which lie beside other tables: `texts_in` reads them.
+
+    Returns:
+        "token_ids", ascending; "token_ends", where the text of each ends among "token_characters", all code points.
+    """
+    ids = sorted(texts)
+    ends = np.cumsum([len(texts[token]) for token in ids], dtype=np.int32)
+    characters = np.array([ord(character) for token in ids for character in texts[token]], np.int32)
+    named = {"token_ids": np.array(ids, np.int32), "token_ends": ends, "token_characters": characters}
+    return {f"{prefix}{name}": array for name, array in named.items()}
+
+
+def texts_in(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[int, str]:
+    """Texts by token id, of `text_arrays`; none where no texts were kept.
+
+    Raises:
+        KeyError: a part of them is missing.
+        ValueError: they are no texts.
+    """
+    if f"{prefix}token_ids" not in arrays:
+        return {}
+    ids, ends, characters = (
+        arrays[f"{prefix}{name}"].tolist() for name in ("token_ids", "token_ends", "token_characters")
+    )
+    whole = "".join(map(chr, characters))
+    return {token: whole[start:end] for token, start, end in zip(ids, [0, *ends][:-1], ends, strict=True)}

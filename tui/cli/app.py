@@ -280,7 +280,10 @@ def survey(
         "distribution"
     ),
     family: Family = None,
-    csv: Annotated[Path | None, taking("FILE", "Write a row a layer, neuron and value; with tabs into .tsv.")] = None,
+    csv: Annotated[
+        Path | None,
+        taking("FILE", "Write a row a layer, neuron and value, promoted tokens as text; with tabs into .tsv."),
+    ] = None,
     figure: Figure = None,
     column: Column = "single",
     width: Width = None,

@@ -46,6 +46,8 @@ from srm_explorer.tui.explorer.draft import as_draft
 MOST = 20
 """Rows of a table that are printed."""
 
+_OF_ONE = ("named", "tokens")
+
 
 @dataclass(frozen=True)
 class SurveyRun:
@@ -199,12 +201,14 @@ def _tell(
         texts = {"texts": view.asked["texts"]} if "texts" in view.asked else {}
         by = {findings["depth"]: view.asked["measure"]} if "measure" in view.asked else {}
         write_atomic(view.csv, survey_csv(session, {**texts, **by}, mark))
-    named, *others = (tables := tables_in(findings))[-1:] + tables[:-1]
+    tables = tables_in(findings)
+    # What is told of the neuron that was named comes first.
+    own, others = ([table for table in tables if (table.name in _OF_ONE) is named] for named in (True, False))
     if view.as_json:
         said = {**(further or {}), "depth": findings["depth"], "depths": findings["depths"]}
         say_tables(tables, form="json", further=said)
     else:
-        say_tables((named,))
+        say_tables(own)
         say("")
         say_tables(others, most=view.most)
         _draw(findings, view)

@@ -14,9 +14,10 @@ from srm_explorer.engine.analyses.registry import study_session, tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.figures import HistogramFigure, SurveyMapFigure, TableFigure
-from srm_explorer.engine.session import Ledger, Session, load_session
+from srm_explorer.engine.session import Ledger, Session, SurveyTables, load_session
+from srm_explorer.engine.session.codec import DamagedError
 from srm_explorer.engine.stats.survey import rank_family
-from tests.surveyed import RESIDUAL, SITE, surveyed
+from tests.surveyed import RESIDUAL, SITE, TOKENS, surveyed
 
 
 def tables(session: Session, **settings: Any) -> dict[str, TableFigure]:
@@ -95,6 +96,46 @@ def test_the_table_has_a_row_a_layer_neuron_and_value_in_that_order(tmp_path: Pa
     kl = survey.forced.kl[:, :, ~survey.chose].mean(axis=2).ravel()
     np.testing.assert_allclose(np.array(table["forced_kl"], np.float64), kl, rtol=1e-6)
     assert {f"forced_change_{SITE}", f"forced_change_{RESIDUAL}", "forced_q", "free_q"} <= table.keys()
+
+
+def test_promoted_tokens_are_told_as_text_and_as_numbers_where_none_was_kept(tmp_path: Path) -> None:
+    surveyed(tmp_path / "many.json", neurons=8)
+    session = load_session(tmp_path / "many.json")
+    # What no terminal may obey is a code; half a character, and a token of no text, are their numbers.
+    rose, fell = ["' door'", '"it\'s\\x1b[31m"', "#2"], ["'\\u202e'", "'𝄞'", "#5"]
+    table = survey_table(session)
+    assert set(table["forced_promoted"]) == {" ".join(rose)}
+    assert set(table["forced_demoted"]) == {" ".join(fell)}
+    assert (table["forced_promoted_ids"][0], table["forced_demoted_ids"][0]) == ("0 1 2", "3 4 5")
+    told = tables(session, neuron="1.3", value="+8")["tokens"]
+    assert column(told, "value") == ["+8"] * 3
+    assert (column(told, "promoted"), column(told, "demoted")) == (rose, fell)
+    assert "L1 n3" in told.title
+    survey = session.survey()
+    assert survey is not None
+    assert survey.forced is not None
+    assert survey.forced.token_texts == TOKENS
+    # As it was saved before texts were kept.
+    bare = {name: array for name, array in survey.to_arrays().items() if "token_" not in name}
+    old = session.changed(surveyed=SurveyTables.from_arrays(bare))
+    assert set(survey_table(old)["forced_promoted"]) == {"#0 #1 #2"}
+    assert column(tables(old)["tokens"], "demoted")[:3] == ["#3", "#4", "#5"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"token_ends": np.zeros(2, np.int32)},
+        {"token_characters": np.full(30, -1, np.int32)},
+        {"token_characters": None},
+    ],
+)
+def test_texts_that_are_none_are_a_damaged_survey(damage: dict[str, Any]) -> None:
+    survey = surveyed(None, neurons=2).survey()
+    assert survey is not None
+    arrays = {**survey.to_arrays(), **{f"survey/forced/{name}": array for name, array in damage.items()}}
+    with pytest.raises(DamagedError):
+        SurveyTables.from_arrays({name: array for name, array in arrays.items() if array is not None})
 
 
 def test_the_table_is_the_same_however_often_it_is_asked_for(tmp_path: Path) -> None:

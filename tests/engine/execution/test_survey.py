@@ -9,6 +9,7 @@ import pytest
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
+from srm_explorer.engine.model.tokenizer import load_tokenizer
 from srm_explorer.engine.runs.live import LiveRun
 from srm_explorer.engine.runs.progress import Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.survey import Plan, most_moved, text_hash
@@ -138,6 +139,16 @@ def same(first: SurveyTables | None, other: SurveyTables | None) -> bool:
     assert other is not None
     one, two = first.to_arrays(), other.to_arrays()
     return set(one) == set(two) and all(np.array_equal(one[name], two[name], equal_nan=True) for name in one)
+
+
+def test_texts_of_the_tokens_that_are_told_come_with_the_survey(lab: Lab) -> None:
+    found = load_session(lab.run(lab.experiment(SIGMA, survey={"neurons": "0..2"})).path).survey()
+    assert found is not None
+    assert found.forced is not None
+    lists = np.concatenate([found.forced.promoted.ravel(), found.forced.demoted.ravel()])
+    assert set(found.forced.token_texts) == set(lists.tolist()) - {-1}
+    tokenizer = load_tokenizer(str(lab.model))
+    assert all(text == tokenizer.decode([token]) for token, text in found.forced.token_texts.items())
 
 
 def test_it_goes_on_with_those_that_moved_most_on_the_other_half(lab: Lab) -> None:

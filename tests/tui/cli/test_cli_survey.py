@@ -34,10 +34,14 @@ def test_a_survey_is_told_the_named_neuron_first(srm: ENDED, many: Session) -> N
     assert any("KL, nats a token of 40 neurons" in line for line in lines)
     told = json.loads(srm("survey", "many", "--json", "--neuron", "1.20", "--measure", "flips").out)
     assert (told["session"], told["depth"], told["depths"]) == ("many", "forced", ["forced", "free"])
-    first, written, named = told["tables"]
+    first, written, named, tokens = told["tables"]
     assert first["rows"][0]["neuron"] == 20
     assert len(written["rows"]) == 5
     assert named["title"].startswith("L1 n20")
+    assert tokens["rows"][0] == {"value": "-4", "promoted": "' door'", "demoted": r"'\u202e'"}
+    assert lines.index("Tokens that L1 n7 promotes and demotes") < lines.index(
+        next(line for line in lines if "40 neurons" in line)
+    )
     free = srm("survey", "many", "--depth", "free", "--chart", "none", "--top", 1).out
     assert "texts written" in free
     assert "scored" not in free

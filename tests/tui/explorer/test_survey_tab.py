@@ -75,6 +75,8 @@ def test_neurons_are_filtered_sorted_marked_and_drawn(drive: Any, survey: Path, 
         await pilot.press("v")
         await until(lambda: "among the others" in app.text(), "the one that was named")
         assert "m mark" not in app.status_line()
+        await pilot.press("v")
+        await until(lambda: "' door'" in app.text() and r"'\u202e'" in app.text(), "the tokens it moves")
 
     drive(test, LaunchOptions(session=survey), size=(80, 24))
 
