@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +13,12 @@ from numpy.typing import NDArray
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment import Condition, Experiment, Site, survey_settings
-from srm_explorer.engine.experiment.survey import Cell, chosen, for_cell
+from srm_explorer.engine.experiment.survey import Cell, Chosen, chosen, for_cell
 from srm_explorer.engine.figures.captions import pooled_caption, site_caption, token_caption
 from srm_explorer.engine.figures.histogram import HistogramFigure, decade_figure, histogram_figure
 from srm_explorer.engine.figures.numbers import count_of, three_digits
 from srm_explorer.engine.figures.survey_map import SurveyMapFigure, survey_map
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
-from srm_explorer.engine.io.arrow import parquet_bytes
-from srm_explorer.engine.io.files import CsvWriter
 from srm_explorer.engine.session import (
     ComputedTest,
     ForcedScores,
@@ -32,6 +29,7 @@ from srm_explorer.engine.session import (
     prompt_units,
     record_tests,
 )
+from srm_explorer.engine.session.export import columns_csv
 from srm_explorer.engine.stats.survey import FamilyRanks, rank_family
 
 Floats = NDArray[np.float64]
@@ -184,10 +182,10 @@ def survey_study(session: Session, arguments: Arguments) -> Findings:
     """Rank every neuron of a survey among all others.
 
     Args:
-        arguments: "depth", forced or free; without it forced where anything was scored, and what was written beside
-            it; "measure", one of `MEASURES` of the depth; "value", the label of one value, all together by default;
-            "neuron", as 373 or 11.373, the one that was named before, that of the experiment by default; "texts", as
-            `survey_of` takes it; "family", of the tests.
+        arguments: "depth", forced or free; without it that which has the measure, forced where both have, or none is
+            given, and what was written beside it; "measure", one of `MEASURES` of the depth; "value", the label of one
+            value, all together by default; "neuron", as `surveyed_cell` reads it, the one that was named before, that
+            of the experiment by default; "texts", as `survey_of` takes it; "family", of the tests.
 
     Returns:
         Tables "survey", a row a neuron, those that move texts most first; "written", the same of those that a survey
@@ -266,18 +264,7 @@ def survey_table(session: Session, settings: Mapping[str, Any] | None = None) ->
 
 def survey_csv(session: Session, settings: Mapping[str, Any] | None = None, mark: str = ",") -> bytes:
     """What `survey_table` has, as CSV: one heading, and no line that is none of its rows."""
-    table = survey_table(session, settings)
-    file = io.StringIO()
-    writer = CsvWriter(file, mark)
-    writer.writerow(list(table))
-    for cells in zip(*table.values(), strict=True):
-        writer.writerow(["" if cell is None else repr(cell) if isinstance(cell, float) else cell for cell in cells])
-    return file.getvalue().encode("utf-8", "backslashreplace")
-
-
-def survey_parquet(session: Session, settings: Mapping[str, Any] | None = None) -> bytes:
-    """What `survey_table` has, as a Parquet file; ExplorerError where pyarrow is not installed."""
-    return parquet_bytes(survey_table(session, settings), categories=lambda name: False)
+    return columns_csv(survey_table(session, settings), mark)
 
 
 def cell_experiment(experiment: Experiment, layer: int, neuron: int) -> Experiment:
@@ -324,7 +311,10 @@ class _Settings:
         known = ("depth", "measure", "value", "neuron", "texts", "family")
         given = StudyArguments(arguments, known, "survey")
         survey = survey_of(session, given.choice("texts", ("reported", "all")))  # pyright: ignore[reportArgumentType]
-        depth: Any = given.word("depth", get_args(Depth)) or survey.depths[0]
+        depth: Any = given.word("depth", get_args(Depth))
+        if depth is None:
+            having = (each for each in survey.depths if arguments.get("measure") in MEASURES[each])
+            depth = next(having, survey.depths[0])
         numbers = survey.numbers(depth)
         measure = given.choice("measure", tuple(name for name in MEASURES[depth] if name in numbers.by_measure))
         labels = [setting.label for setting in survey.settings]
@@ -363,22 +353,35 @@ def _words(survey: Survey, numbers: Numbers, measure: str) -> str:
 def _asked_cell(survey: Survey, asked: object) -> Cell:
     if asked is None or asked == "":
         return survey.named
+    return surveyed_cell(survey.session, str(asked))
+
+
+def surveyed_cell(session: Session, text: str) -> Cell:
+    """A neuron of a session's survey as it is written: 11.373; or 373, of the experiment's layer, or the only one.
+
+    Raises:
+        ExplorerError: it is none, or was not surveyed; it is of one of several layers.
+    """
     try:
-        picked = chosen(str(asked))
+        picked = chosen(text)
     except ExplorerError:
-        picked = None
-    layers = sorted({int(layer) for layer in survey.tables.layer})
-    if picked is not None and len(picked.cells) == 1 and not picked.numbers:
-        cell = picked.cells[0]
-    elif picked is not None and len(picked.numbers) == 1 and not picked.cells:
-        own = survey.named[0]
-        cell = (own if own in layers or not layers else layers[0], picked.numbers[0])
+        picked = Chosen()
+    tables = session.survey()
+    layers = set[int]() if tables is None else set(tables.layer.tolist())
+    own = Site.parse(session.spec.interventions[0].site).layer
+    if len(picked.cells) + len(picked.numbers) != 1:
+        raise ExplorerError(f"{text!r} names no neuron", remedy="write 373, or with its layer 11.373")
+    if picked.cells:
+        layer, neuron = picked.cells[0]
+    elif own in layers or len(layers) <= 1:
+        layer, neuron = own if own in layers or not layers else min(layers), picked.numbers[0]
     else:
-        raise ExplorerError(f"{asked!r} names no neuron", remedy="write 373, or with its layer 11.373")
-    if survey.tables.place(*cell) < 0:
-        what = f"neuron {cell[0]}.{cell[1]} was not surveyed"
-        raise ExplorerError(what, where=survey.session.name, remedy="choose one of its table")
-    return cell
+        what = f"{text!r} could be of each of {count_of(len(layers), 'layer')}"
+        raise ExplorerError(what, where=session.name, remedy=f"write its layer too: {min(layers)}.{picked.numbers[0]}")
+    if tables is not None and tables.place(layer, neuron) < 0:
+        what = f"neuron {layer}.{neuron} was not surveyed"
+        raise ExplorerError(what, where=session.name, remedy="choose one of its table")
+    return layer, neuron
 
 
 def _numbered(unit: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -58,10 +58,15 @@ def export(
         how many runs, or rows of a survey, were written.
 
     Raises:
-        ExplorerError: a file that cannot be written, vectors that were not kept, or pyarrow is not installed.
+        ExplorerError: a file that cannot be written, vectors that were not kept, or pyarrow is not installed; with
+            survey, something that is of runs alone.
     """
     mark = "\t" if csv is not None and Path(csv).suffix.lower() == ".tsv" else ","
     if survey:
+        of_runs = {"npz": npz, "site": site, "keys": keys, "controls": controls or None}
+        if beside := [name for name, value in of_runs.items() if value is not None]:
+            what = f"{', '.join(beside)}: of runs, and the neurons of a survey are to be written"
+            raise ExplorerError(what, where=session.name, remedy="write the runs in a call of their own")
         return _export_survey(session, csv, parquet, mark)
     if csv is not None:
         write = texts_csv if keys == "factors" else runs_csv
@@ -80,11 +85,12 @@ def export(
 def _export_survey(session: Session, csv: Path | str | None, parquet: Path | str | None, mark: str) -> int:
     # Analyses know sessions, and are loaded where one is asked for.
     home = import_module("srm_explorer.engine.analyses.survey")
+    table = home.survey_table(session)
     if csv is not None:
-        write_atomic(paths.expanded(csv), home.survey_csv(session, mark=mark))
+        write_atomic(paths.expanded(csv), columns_csv(table, mark))
     if parquet is not None:
-        write_atomic(paths.expanded(parquet), home.survey_parquet(session))
-    return len(home.survey_table(session)["neuron"])
+        write_atomic(paths.expanded(parquet), parquet_bytes(table, categories=lambda name: False))
+    return len(table["neuron"])
 
 
 def metadata_beside(session: Session, npz: Path, site: str) -> dict[Path, bytes]:
@@ -303,7 +309,11 @@ def texts_csv(session: Session, *, controls: bool = False, mark: str = ",") -> b
 
 def runs_csv(session: Session, *, controls: bool = False, mark: str = ",") -> bytes:
     """What `run_table` has, as CSV."""
-    table = run_table(session, controls=controls)
+    return columns_csv(run_table(session, controls=controls), mark)
+
+
+def columns_csv(table: Mapping[str, Sequence[Any]], mark: str = ",") -> bytes:
+    """Columns of one length as CSV: one heading, and a line a row; numbers as they were computed."""
     file = io.StringIO()
     writer = CsvWriter(file, mark)
     writer.writerow(list(table))

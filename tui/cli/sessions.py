@@ -309,13 +309,10 @@ def export_command(
 
 def export_survey(session: str, csv_file: Path | None, parquet_file: Path | None) -> None:
     """Write the neurons of a survey; a file that is there is replaced in one step."""
-    opened = load_session(paths.session_path(session))
-    if csv_file is not None:
-        rows = export(opened, csv=csv_file, survey=True)
-        say(f"{count(rows, 'row')} of the survey written to {visible(str(csv_file))}")
-    if parquet_file is not None:
-        rows = export(opened, parquet=parquet_file, survey=True)
-        say(f"{count(rows, 'row')} of the survey written to {visible(str(parquet_file))}")
+    rows = export(load_session(paths.session_path(session)), csv=csv_file, parquet=parquet_file, survey=True)
+    for file in (csv_file, parquet_file):
+        if file is not None:
+            say(f"{count(rows, 'row')} of the survey written to {visible(str(file))}")
 
 
 def diff_command(

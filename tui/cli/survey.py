@@ -14,12 +14,11 @@ from srm_explorer.engine.analyses import (
     cell_experiment,
     marked,
     survey_csv,
-    survey_figure,
     survey_study,
+    surveyed_cell,
     tables_in,
 )
 from srm_explorer.engine.experiment import Experiment, SpecSource, available_presets, read_experiment
-from srm_explorer.engine.experiment.survey import chosen
 from srm_explorer.engine.experiment.survey_file import survey_overrides
 from srm_explorer.engine.figures import HistogramFigure, SurveyMapFigure
 from srm_explorer.engine.figures.paper import ColumnWidth
@@ -131,7 +130,7 @@ def show_survey(session: str, view: SurveyView) -> None:
 def open_cell(session: str, cell: str, *, plan: bool, restart: bool, as_json: bool) -> int:
     """Run one neuron of a survey as a session of its own, or say that it was; exit status."""
     opened = load_session(paths.session_path(session))
-    layer, neuron = _cell(opened, cell)
+    layer, neuron = surveyed_cell(opened, cell)
     _, name, base = as_draft(opened)
     experiment = cell_experiment(opened.spec, layer, neuron)
     path = default_path(experiment, f"{name}-L{layer}-n{neuron}")
@@ -216,40 +215,28 @@ def _tell(
         note(f"a row a layer, neuron and value written to {visible(str(view.csv))}")
     if file is not None:
         chart = "map" if view.chart == "map" else "distribution"
-        file.write(survey_figure(session, chart, view.asked), f"the {chart} of {session.name}", quiet=view.as_json)
+        shown = _map(findings) if chart == "map" else _distribution(findings)
+        file.write(shown, f"the {chart} of {session.name}", quiet=view.as_json)
 
 
 def _draw(findings: Mapping[str, Any], view: SurveyView) -> None:
     width, height = screen_size(view.width, view.height)
     if view.chart == "distribution":
-        spread = HistogramFigure.from_dict(findings["histogram"])
+        spread = _distribution(findings)
         rows = max(min(height, 24), 9)
         say("", pictures.chart(lambda: paint_histogram(spread, width, rows), lambda: spread, width, rows))
     elif view.chart == "map":
-        lies = SurveyMapFigure.from_dict(findings["map"])
+        lies = _map(findings)
         rows = max(min(height, 3 * len(lies.rows) + 8), 9)
         say("", pictures.chart(lambda: paint_survey_map(lies, width, rows), lambda: lies, width, rows))
 
 
-def _cell(session: Session, text: str) -> tuple[int, int]:
-    """A neuron of a survey as it was typed: 373 of its one layer, or 11.373."""
-    tables = session.survey()
-    try:
-        picked = chosen(text)
-    except ExplorerError:
-        picked = None
-    layers = sorted({int(layer) for layer in tables.layer}) if tables is not None else []
-    cells = list(picked.cells) if picked is not None else []
-    if picked is not None and len(layers) == 1:
-        cells += [(layers[0], neuron) for neuron in picked.numbers]
-    if len(cells) == 1:
-        if tables is not None and tables.place(*cells[0]) < 0:
-            layer, neuron = cells[0]
-            what = f"neuron {layer}.{neuron} was not surveyed"
-            raise ExplorerError(what, where=session.name, remedy="choose one of its table")
-        return cells[0]
-    remedy = "write its layer too: 11.373" if picked is not None and picked.numbers else "write 373, or 11.373"
-    raise ExplorerError(f"{visible(text)} names no neuron", where="--open", remedy=remedy)
+def _distribution(findings: Mapping[str, Any]) -> HistogramFigure:
+    return HistogramFigure.from_dict(findings["histogram"])
+
+
+def _map(findings: Mapping[str, Any]) -> SurveyMapFigure:
+    return SurveyMapFigure.from_dict(findings["map"])
 
 
 def _plan(spec: str, changes: Sequence[str], *, as_json: bool) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srm_explorer.engine.analyses import cell_experiment, survey_figure, survey_study, survey_table
+from srm_explorer.engine.analyses import (
+    cell_experiment,
+    survey_figure,
+    survey_study,
+    survey_table,
+    surveyed_cell,
+)
 from srm_explorer.engine.analyses.registry import study_session, tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
@@ -136,6 +142,16 @@ def test_texts_that_are_none_are_a_damaged_survey(damage: dict[str, Any]) -> Non
     arrays = {**survey.to_arrays(), **{f"survey/forced/{name}": array for name, array in damage.items()}}
     with pytest.raises(DamagedError):
         SurveyTables.from_arrays({name: array for name, array in arrays.items() if array is not None})
+
+
+def test_a_neuron_without_its_layer_is_the_experiments_or_of_the_only_one() -> None:
+    both = surveyed(None, layers=(1, 2), neurons=8)
+    assert [surveyed_cell(both, text) for text in ("3", "2.3")] == [(1, 3), (2, 3)]
+    assert surveyed_cell(surveyed(None, layers=(2,), neurons=8), "3") == (2, 3)
+    with pytest.raises(ExplorerError, match=r"2 layers.*write its layer too: 2\.3"):
+        surveyed_cell(surveyed(None, layers=(2, 3), neurons=8), "3")
+    with pytest.raises(ExplorerError, match="of each of 2 layers"):
+        survey_study(surveyed(None, layers=(2, 3), neurons=8), {"neuron": "3"})
 
 
 def test_the_table_is_the_same_however_often_it_is_asked_for(tmp_path: Path) -> None:

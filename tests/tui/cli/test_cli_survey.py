@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import srm_explorer
-from srm_explorer.engine import paths
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.session import Session
 from tests.surveyed import surveyed
 
@@ -45,6 +45,9 @@ def test_a_survey_is_told_the_named_neuron_first(srm: ENDED, many: Session) -> N
     free = srm("survey", "many", "--depth", "free", "--chart", "none", "--top", 1).out
     assert "texts written" in free
     assert "scored" not in free
+    # A measure of written texts alone tells the depth.
+    written = json.loads(srm("survey", "many", "--json", "--measure", "changed").out)
+    assert (written["depth"], len(written["tables"][0]["rows"])) == ("free", 5)
 
 
 def test_its_csv_has_one_heading_and_a_row_a_layer_neuron_and_value(srm: ENDED, many: Session, tmp_path: Path) -> None:
@@ -70,6 +73,8 @@ def test_a_notebook_and_parquet_have_the_same_rows(srm: ENDED, many: Session, tm
     np.testing.assert_array_equal(table["forced_kl"], frame["forced_kl"])
     assert frame["free_rank"].notna().sum() == 10
     assert srm_explorer.export(many, csv=tmp_path / "n.csv", survey=True) == 80
+    with pytest.raises(ExplorerError, match="npz, controls: of runs"):
+        srm_explorer.export(many, npz=tmp_path / "n.npz", controls=True, survey=True)
     found = srm_explorer.study("survey", many, depth="free")
     assert found.frame(0)["neuron"].tolist()[:2] in ([7, 20], [20, 7])
 
@@ -92,7 +97,7 @@ def test_its_charts_are_figures(srm: ENDED, many: Session, tmp_path: Path, chart
         (["many", "--neuron", "a b"], "names no neuron; write 373"),
         (["many", "--depth", "free", "--measure", "kl"], "measure is 'kl'; choose one of changed, change"),
         (["many", "--open", "1.99"], "neuron 1.99 was not surveyed"),
-        (["many", "--open", "1..3"], "--open: 1..3 names no neuron"),
+        (["many", "--open", "1..3"], "'1..3' names no neuron; write 373"),
         (["demo"], "no neurons are named to survey; give --neurons all"),
         (["demo", "--neurons", "5..2"], "--neurons: '5..2' runs downwards; write 2..5"),
         (["demo", "--neurons", "top:0"], "--neurons: 'top:0' is no neuron"),
