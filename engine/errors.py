@@ -58,6 +58,12 @@ NO_WINDOWS = "Windows has none of the file locks and sockets that this needs", "
 """What is wrong there, and the remedy."""
 
 
+def first_line(error: BaseException) -> str:
+    """Shorten a library's message to what fits in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The remedy for a misspelt name: the nearest known one, else all of them."""
     names = list(known)

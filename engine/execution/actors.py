@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memory
 from srm_explorer.engine.execution.bench import Subject, Task
 from srm_explorer.engine.execution.cluster import Cluster, join
 from srm_explorer.engine.execution.executor import Finished, Station, Take
@@ -30,8 +30,8 @@ from srm_explorer.engine.runs.progress import Flight, Meter, Stage, StopSignal
 Result = TypeVar("Result")
 
 MOST_DEATHS = 3
-"""So many actors may die over one task until it is taken for one that does not fit into memory; and so many at all
-without one that finishes anything."""
+"""So many actors may die over one task until it is taken for one that does not fit into memory; so many at all without
+one that finishes anything; and so many before they have a model until the run goes on with one fewer."""
 
 _LOOK = 0.2
 """Seconds between two looks at what the actors do."""
@@ -105,6 +105,11 @@ class Actor:
             return self._station.open(opening, notify, tell)
         except ExplorerError as error:
             return Fault.of(error)
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not is_out_of_memory(error):
+                raise
+            remedy = "ask for fewer actors, or choose a smaller dtype or model"
+            return Fault("there is not enough memory for an actor's model", "execution.actors", remedy)
         finally:
             self._look = Look()
 
@@ -182,6 +187,7 @@ class RayExecutor:
         self._hands: list[_Hand] = []
         self._hired = 0
         self._deaths = 0
+        self._unopened = 0
         self._why = ""
         self._again: list[tuple[Task[Any], int]] = []
         self._news: list[ActorJoined | ActorLost] = []
@@ -297,9 +303,10 @@ class RayExecutor:
             if same != (first.weights_sha256, first.prompts, first.versions):
                 why = "its model, its tokenizer or its packages are others"
         if why or isinstance(answer, Fault):
-            self._lose(hand, why)
+            self._lose(hand, why, is_final=True)
             return
         hand.opened = answer
+        self._unopened = 0
         self._first = first or answer
         self._news.append(ActorJoined(hand.name, hand.host, answer.device, answer.threads))
         if self._subject is not None:
@@ -332,7 +339,12 @@ class RayExecutor:
             try:
                 answer = ray.get(asked)
             except (errors.RayActorError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
-                self._lose(hand, _first_line(error))
+                self._lose(hand, first_line(error))
+                continue
+            except errors.RayTaskError as error:
+                if hand.task is not None or self._first is None:
+                    raise
+                self._lose(hand, first_line(error.cause), is_final=True)
                 continue
             hand.asked = None
             yield hand, answer
@@ -360,8 +372,12 @@ class RayExecutor:
             with contextlib.suppress(self._ray.exceptions.RayError):
                 hand.host, hand.node = self._ray.get(hand.place, timeout=_LOOK)
 
-    def _lose(self, hand: _Hand, why: str) -> None:
-        """Give up an actor; what it had goes to another."""
+    def _lose(self, hand: _Hand, why: str, *, is_final: bool = False) -> None:
+        """Give up an actor; what it had goes to another.
+
+        Args:
+            is_final: whether another in its place would fare no better.
+        """
         assert self._cluster is not None
         self._cluster.check()
         self._hands.remove(hand)
@@ -369,13 +385,18 @@ class RayExecutor:
         self._deaths += 1
         if hand.node and not self._cluster.lives(hand.node):
             why = f"its node is gone: {why}"
+        if hand.opened is None:
+            self._unopened += 1
+            if is_final or self._unopened >= MOST_DEATHS:
+                self._count -= 1
+                why = f"it cannot begin, and no other takes its place: {why}"
         self._why = why
         self._news.append(ActorLost(hand.name, hand.host, why))
         if hand.task is not None:
             self._again.append((hand.task, hand.deaths + 1))
 
     def _replace_the_dead(self) -> None:
-        """Have a new actor for each that is gone, as long as there is hope."""
+        """Have a new actor for each that is gone and can be replaced, as long as there is hope."""
         assert self._opening is not None
         if len(self._hands) < self._count and self._deaths <= MOST_DEATHS:
             self._hire(self._opening)
@@ -383,9 +404,9 @@ class RayExecutor:
             self._check_hope()
 
     def _check_hope(self) -> None:
-        if self._deaths > MOST_DEATHS:
+        if self._deaths > MOST_DEATHS or self._count < 1:
             raise ExplorerError(
-                f"actors of Ray die one after the other, the last one because of this: {self._why}",
+                f"no actor of Ray is left, the last one because of this: {self._why}",
                 remedy="see whether there is enough memory; what is finished is kept, and the same command goes on",
             )
 
@@ -424,8 +445,3 @@ def _needs(cluster: Cluster, spec: ExecutionSpec, device: str, threads: int) -> 
         "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}},
     }
     return count, needs
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, first_line
 from srm_explorer.engine.experiment import ExecutionSpec
+from srm_explorer.engine.io.lock import is_alive
 from srm_explorer.engine.worker.endpoint import make_folder, runtime_folder
 
 LOOPBACK = "127.0.0.1"
@@ -36,6 +37,11 @@ _LONGEST = 45
 
 _ALL_INTERFACES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray listens on the loopback interface alone where it thinks that there can be no cluster of several machines."""
+
+_AUTH_MODE, _TOKEN = "RAY_AUTH_MODE", "token"
+
+_set_here: set[str] = set()
+"""Variables that nobody had set before a cluster of our own needed them."""
 
 
 @dataclass(frozen=True)
@@ -110,26 +116,22 @@ def join(spec: ExecutionSpec, processors: int) -> Cluster:
     ray = _imported(spec.address is None)
     if ray.is_initialized():
         ray.shutdown()
+    # It has read the environment already where this process was connected before.
+    ray._raylet.Config.initialize("")
     if spec.address is None:
         return _started(ray, processors)
     try:
         with _quiet(), _own_signals():
             ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR, namespace=None)
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for what can go wrong here
-        what = f"no cluster of Ray answers: {_first_line(error)}"
+        what = f"no cluster of Ray answers: {first_line(error)}"
         remedy = "start one with `ray start --head`, or leave the address out for one on this machine"
         raise ExplorerError(what, where=f"execution.address, {spec.address}", remedy=remedy) from None
     return Cluster(ray, is_ours=False)
 
 
 def _imported(on_loopback: bool) -> Any:
-    # Both are read when Ray is imported, here and in what it starts.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if on_loopback:
-        os.environ[_ALL_INTERFACES] = "0"
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-    else:
-        os.environ.pop(_ALL_INTERFACES, None)
+    set_environment(on_loopback)
     try:
         ray = importlib.import_module("ray")
         constants: Any = importlib.import_module("ray._private.ray_constants")
@@ -141,6 +143,27 @@ def _imported(on_loopback: bool) -> Any:
     # A process that was connected elsewhere before has read it already.
     constants.ENABLE_RAY_CLUSTER = not on_loopback
     return ray
+
+
+def set_environment(on_loopback: bool) -> None:
+    """Set what Ray reads when it is imported, here and in what it starts; what is asked of it by name stays.
+
+    Args:
+        on_loopback: whether it is for a cluster of our own, or else for one that knows nothing of what the last one
+            needed.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if on_loopback:
+        os.environ[_ALL_INTERFACES] = "0"
+    else:
+        os.environ.pop(_ALL_INTERFACES, None)
+    if on_loopback and _AUTH_MODE not in os.environ:
+        os.environ[_AUTH_MODE] = _TOKEN
+        _set_here.add(_AUTH_MODE)
+    elif not on_loopback and _AUTH_MODE in _set_here:
+        _set_here.discard(_AUTH_MODE)
+        if os.environ.get(_AUTH_MODE) == _TOKEN:
+            del os.environ[_AUTH_MODE]
 
 
 def _unprinted(*_: Any, **__: Any) -> None:
@@ -163,7 +186,7 @@ def _started(ray: Any, processors: int) -> Cluster:
             )
     except Exception as error:  # noqa: BLE001 - as above
         shutil.rmtree(folder, ignore_errors=True)
-        what = f"Ray does not start: {_first_line(error)}"
+        what = f"Ray does not start: {first_line(error)}"
         raise ExplorerError(what, where=f"ray {ray.__version__}", remedy="use --executor local") from None
     cluster = Cluster(ray, is_ours=True, folder=folder)
     if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
@@ -178,28 +201,14 @@ def _folder() -> Path:
     home = runtime_folder()
     make_folder(home)
     for old in home.glob("ray-*"):
-        if not _lives(old.name.rpartition("-")[2]):
+        pid = old.name.rpartition("-")[2]
+        if not (pid.isdigit() and is_alive(int(pid))):
             shutil.rmtree(old, ignore_errors=True)
     folder = home / f"ray-{os.getpid()}"
     if len(str(folder)) > _LONGEST:
         return Path(tempfile.mkdtemp(prefix="srm-ray-", dir="/tmp"))
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
-
-
-def _lives(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
 
 
 @contextlib.contextmanager

@@ -259,13 +259,18 @@ class FileLock:
             return None
         if host != platform.node() or not pid.isdigit():
             return 0
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return None
-        except (OSError, OverflowError):
-            return int(pid)
-        return int(pid)
+        return int(pid) if is_alive(int(pid)) else None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this host is there, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _own_mark() -> str:

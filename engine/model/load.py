@@ -24,7 +24,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.quantization_config import Mxfp4Config
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError, SpecValueError, is_out_of_memory
+from srm_explorer.engine.errors import ExplorerError, SpecValueError, first_line, is_out_of_memory
 from srm_explorer.engine.experiment import SITE_KINDS, ModelShape, ModelSpec, Site
 from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.device import DTYPES, free_bytes, resolve_device, set_tf32
@@ -40,13 +40,6 @@ from srm_explorer.engine.model.placement import (
     placement_of,
 )
 from srm_explorer.engine.model.tokenizer import Tokenizer
-
-
-def first_line(error: BaseException) -> str:
-    """Shorten a library's message to what fits in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
-
 
 _REFUSALS = (
     ValueError,

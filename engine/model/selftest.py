@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
+from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memory
 from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.experiment.site import FIRST_EXPERT, ROUTER
@@ -21,7 +21,7 @@ from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decod
 from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
 from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.intervene import Capture, Edit, by_coordinate, position_mask
-from srm_explorer.engine.model.load import LoadedModel, first_line
+from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.static import SWITCH, decode_static, suits
 
 

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
+from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memory
 from srm_explorer.engine.model.decoding import Decoded, Generation, Padded, Row, RowResult, open_stream
 from srm_explorer.engine.model.decoding import decode as decode_plainly
 from srm_explorer.engine.model.device import array_of, bool_list, int_list, tensor_of
@@ -34,7 +34,7 @@ from srm_explorer.engine.model.intervene import (
     instrumented,
     slots_by_site,
 )
-from srm_explorer.engine.model.load import LoadedModel, first_line
+from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import NoiseKey, best_and_margin
 
 SWITCH = "SRM_EXPLORER_GRAPHS"

@@ -7,13 +7,18 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.execution import actors
 from srm_explorer.engine.execution import run as execution
-from srm_explorer.engine.execution.executor import Finished, LocalExecutor, Take
+from srm_explorer.engine.execution.actors import Actor
+from srm_explorer.engine.execution.cluster import Cluster, set_environment
+from srm_explorer.engine.execution.executor import Finished, LocalExecutor, Station, Take
+from srm_explorer.engine.execution.opening import Opened
 from srm_explorer.engine.experiment import Experiment, differences
 from srm_explorer.engine.runs.progress import Meter, Progress
 
@@ -78,6 +83,92 @@ def test_who_decodes_is_no_part_of_an_experiment(lab: Lab) -> None:
     assert Experiment.from_toml(there.to_toml()) == there
     with pytest.raises(ExplorerError, match="actors has no effect on this process"):
         lab.experiment(CLAMPED, execution={"actors": 2})
+
+
+class _Ray:
+    """What an executor asks of Ray, done here and at once, by real actors."""
+
+    exceptions = SimpleNamespace(
+        **dict.fromkeys(("RayError", "RayActorError", "RayTaskError", "OutOfMemoryError", "NodeDiedError"), ())
+    )
+
+    def remote(self, **_: Any) -> Any:
+        return lambda kind: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda n: _Handle(kind(n))))
+
+    def put(self, thing: Any) -> Any:
+        return thing
+
+    def get(self, reference: _Reference, timeout: float = 0) -> Any:
+        return reference.answer
+
+    def wait(self, references: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        return references, []
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"NodeID": "node", "Alive": True, "Resources": {}}]
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2}
+
+    def kill(self, handle: Any) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+
+class _Reference:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+
+class _Handle:
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+
+    def __getattr__(self, name: str) -> Any:
+        method = (lambda: ("here", "node")) if name == "place" else getattr(self._actor, name)
+        call = SimpleNamespace(remote=lambda *given: _Reference(method(*given)))
+        call.options = lambda **_: call
+        return call
+
+
+@pytest.mark.parametrize("room", [1, 0])
+def test_an_actor_that_has_no_room_to_begin_is_not_hired_for_ever(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    begun: list[Station] = []
+    really_open = Station.open
+
+    def open_while_there_is_room(self: Station, *given: Any) -> Opened:
+        begun.append(self)
+        if len(begun) > room:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return really_open(self, *given)
+
+    monkeypatch.setattr(Station, "open", open_while_there_is_room)
+    monkeypatch.setattr(actors, "join", lambda spec, processors: Cluster(_Ray(), is_ours=False))
+    experiment = lab.experiment(CLAMPED, execution={**TWO_ACTORS, "actors": 3})
+    if not room:
+        with pytest.raises(ExplorerError, match="not enough memory for an actor's model; ask for fewer"):
+            lab.run(experiment, rows=1)
+        return
+    outcome = lab.run(experiment, rows=1)
+    assert outcome.status == "finished"
+    assert len(begun) == 3, "what did not fit once is not tried again"
+    assert sum("no other takes its place: there is not enough memory" in line for line in outcome.notes) == 2
+
+
+def test_a_token_is_asked_of_no_other_cluster_than_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    set_environment(on_loopback=True)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    set_environment(on_loopback=False)
+    assert "RAY_AUTH_MODE" not in os.environ
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    for on_loopback in (True, False):
+        set_environment(on_loopback)
+        assert os.environ["RAY_AUTH_MODE"] == "token", "whoever started the process asked for it"
 
 
 def descendants(pid: int) -> dict[int, str]:
