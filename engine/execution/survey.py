@@ -106,7 +106,18 @@ class ReadingTask:
         kept = np.arange(len(everyone)) if self.neurons is not None else self._top(bench, std)
         model = bench.model
         measured = mean[kept], std[kept], values[kept]
-        return LayerReading(self.layer, everyone[kept], *measured, model.n_vocab, model.device.type)
+        width, layers = model.shape.d_model, model.shape.n_layers
+        block = 4 * width * width + 2 * width * model.shape.d_mlp
+        return LayerReading(
+            self.layer,
+            everyone[kept],
+            *measured,
+            vocab=model.n_vocab,
+            width=width,
+            above=(layers - 1 - self.layer) * block,
+            whole=layers * block + width * model.n_vocab,
+            device=model.device.type,
+        )
 
     def _read(
         self, bench: Bench, neurons: NDArray[np.int64], report: Report

@@ -115,7 +115,7 @@ class Surveying:
         plan = new_plan(experiment, ordered, self.opened.prompts, tokens, self.rows_now(""))
 
         def planned(shard: str, sha256: str) -> SurveyPlanned:
-            return SurveyPlanned(shard, sha256, plan.forced, plan.free, plan.rows)
+            return SurveyPlanned(shard, sha256, plan.forced, plan.free, plan.rows, plan.together)
 
         self.journal.append_tables(plan.to_arrays(), planned)
         self._known.poll()

@@ -45,10 +45,16 @@ _SHIFT_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
 """Bytes that what a part does to the vocabulary may take."""
 _WORK = {"cpu": 400_000_000, "cuda": 100_000_000_000}
 """Logits that a forced part compares: some ten seconds' worth, which is what a crash repeats."""
-_LEAST_SETTINGS = 24
-"""Settings of a forced part, where it has as many, so that reading a text untouched is little beside them."""
+_PRODUCTS = {"cpu": 700, "cuda": 10_000}
+"""Multiplications in matrix products that take as long as one logit to compare; on a processor as measured with GPT-2
+Small."""
+_LEAST_SETTINGS = 12
+"""A forced part takes at least as long as comparing the logits of so many settings, so that reading texts untouched is
+little beside it; where texts are many, that is what a crash repeats."""
 _BATCHES = 6
-"""Batches of rows that a free part holds."""
+"""Batches of rows that a free part holds, at most."""
+_WRITTEN = {"cpu": 800_000_000_000, "cuda": 10**18}
+"""Multiplications of a free part that holds more than a batch: some 20 seconds' worth on two cores."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class SurveyPlanned:
         forced: places of cells that are scored together, each of one layer.
         free: places of cells that are written under together; none where they are to be chosen first.
         rows: the most rows of a batch.
+        together: about how many rows a free part has.
     """
 
     EVENT: ClassVar[str] = "survey planned"
@@ -68,6 +75,7 @@ class SurveyPlanned:
     forced: tuple[Span, ...]
     free: tuple[Span, ...]
     rows: Annotated[Whole, Field(ge=1)]
+    together: Annotated[Whole, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,7 @@ class Plan:
         forced, free: parts, as `SurveyPlanned` has them, those of the chosen once they are.
         chosen: places of the cells that texts are written under, ascending.
         rows: the most rows of a batch.
+        together: about how many rows a free part has.
     """
 
     layer: NDArray[np.int32]
@@ -126,6 +135,7 @@ class Plan:
     free: tuple[Span, ...]
     chosen: tuple[int, ...]
     rows: int
+    together: int
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """What lies in its shard."""
@@ -161,6 +171,9 @@ class LayerReading:
         std: [cell] standard deviation (ddof 0).
         values: [cell, value] what each is given.
         vocab: number of the model's token ids.
+        width: of the residual stream.
+        above: multiplications that a position takes in the blocks above the layer, nearly.
+        whole: those that a token takes in all blocks and the unembedding.
         device: where it runs: "cpu", "mps" or "cuda".
     """
 
@@ -170,7 +183,39 @@ class LayerReading:
     std: NDArray[np.float64]
     values: NDArray[np.float64]
     vocab: int
+    width: int
+    above: int
+    whole: int
     device: str
+
+    @property
+    def kind(self) -> str:
+        """The device by which parts are sized."""
+        return self.device if self.device in _WORK else "cpu"
+
+    def settings(self, tokens: int, positions: int) -> int:
+        """How many settings a forced part has: sizes alone decide it, so that parts are the same wherever it begins.
+
+        Args:
+            tokens: that are scored, of all texts.
+            positions: that are fed for it, prompts included.
+        """
+        logits = max(1, tokens * self.vocab)
+        # In the last layer the closed form multiplies nothing; below, logits are made anew.
+        products = positions * self.above + (logits * self.width if self.above else 0)
+        each = logits + products // _PRODUCTS[self.kind]
+        most = max(_WORK[self.kind], _LEAST_SETTINGS * logits) // each
+        return min(most, _SHIFT_BYTES[self.kind] // (4 * self.vocab))
+
+    def together(self, tokens: int, rows: int) -> int:
+        """About how many rows a free part has: a batch at least.
+
+        Args:
+            tokens: the most that are written in a row.
+            rows: of a batch, at most.
+        """
+        within = _WRITTEN[self.kind] // max(1, tokens * self.whole)
+        return max(rows, min(_BATCHES * rows, within))
 
 
 def values_of(experiment: Experiment, reading: Reading) -> NDArray[np.float64]:
@@ -263,32 +308,33 @@ def new_plan(
         free=(),
         chosen=(),
         rows=rows,
+        together=readings[0].together(experiment.generation.tokens, rows),
     )
-    kind, vocab = readings[0].device if readings[0].device in _WORK else "cpu", readings[0].vocab
     if experiment.survey.depth == "free":
         everyone = tuple(range(len(layer)))
-        return dataclasses.replace(plan, chosen=everyone, free=_free_parts(plan, everyone, rows))
-    n_values = values.shape[1]
-    settings = min(max(_WORK[kind] // max(1, sum(tokens) * vocab), _LEAST_SETTINGS), _SHIFT_BYTES[kind] // (4 * vocab))
-    return dataclasses.replace(plan, forced=tuple(_cut(layer, max(1, settings // n_values))))
+        return dataclasses.replace(plan, chosen=everyone, free=_free_parts(plan, everyone))
+    fed = sum(len(prompts[place].token_ids) for place in prompt.tolist()) + sum(tokens)
+    most = {one.layer: max(1, one.settings(sum(tokens), fed) // values.shape[1]) for one in readings}
+    return dataclasses.replace(plan, forced=tuple(_cut(layer, most)))
 
 
 def going_on(plan: Plan, cells: Sequence[int]) -> Plan:
     """The plan with what it goes on with."""
     chosen = tuple(sorted(int(cell) for cell in cells))
-    return dataclasses.replace(plan, chosen=chosen, free=_free_parts(plan, chosen, plan.rows))
+    return dataclasses.replace(plan, chosen=chosen, free=_free_parts(plan, chosen))
 
 
-def _free_parts(plan: Plan, chosen: Sequence[int], rows: int) -> tuple[Span, ...]:
+def _free_parts(plan: Plan, chosen: Sequence[int]) -> tuple[Span, ...]:
     each = max(1, plan.values.shape[1] * len(plan.written_texts))
-    return tuple(_cut(plan.layer[list(chosen)], max(1, round(_BATCHES * rows / each))))
+    layer = plan.layer[list(chosen)]
+    return tuple(_cut(layer, dict.fromkeys(layer.tolist(), max(1, round(plan.together / each)))))
 
 
-def _cut(layer: NDArray[np.int32], most: int) -> Iterator[Span]:
-    """Cut cells into spans of one layer each, of nearly equal length."""
+def _cut(layer: NDArray[np.int32], most: Mapping[int, int]) -> Iterator[Span]:
+    """Cut cells into spans of one layer each, of nearly equal length; `most` by layer."""
     edges = [0, *(np.flatnonzero(np.diff(layer)) + 1).tolist(), len(layer)]
     for first, last in itertools.pairwise(edges):
-        parts = -(-(last - first) // most)
+        parts = -(-(last - first) // most[int(layer[first])]) if last > first else 0
         cuts = [first + (last - first) * part // parts for part in range(parts + 1)] if parts else []
         yield from itertools.pairwise(cuts)
 
@@ -387,7 +433,15 @@ class SurveyJournal:
         except KeyError as error:
             raise self._damaged(f"the plan of the survey lacks {error}") from None
         everyone = tuple(range(len(own["layer"]))) if event.free else ()
-        self.plan = Plan(**own, chose=chose, forced=event.forced, free=event.free, chosen=everyone, rows=event.rows)
+        self.plan = Plan(
+            **own,
+            chose=chose,
+            forced=event.forced,
+            free=event.free,
+            chosen=everyone,
+            rows=event.rows,
+            together=event.together,
+        )
 
     def _take_chosen(self, event: SurveyChosen) -> None:
         if self.plan is None or max(event.cells, default=0) >= len(self.plan.layer):

@@ -12,7 +12,7 @@ from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.model.tokenizer import load_tokenizer
 from srm_explorer.engine.runs.live import LiveRun
 from srm_explorer.engine.runs.progress import Progress, Stopped, StopSignal
-from srm_explorer.engine.runs.survey import Plan, most_moved, text_hash
+from srm_explorer.engine.runs.survey import LayerReading, Plan, most_moved, text_hash
 from srm_explorer.engine.session import (
     PromptRecord,
     Session,
@@ -186,6 +186,7 @@ def test_every_unit_counts_once_among_those_that_neurons_are_chosen_on() -> None
         free=(),
         chosen=(),
         rows=1,
+        together=1,
     )
     kl = np.array([[[0.9, 0.9, 0.9, 0.0]], [[0.0, 0.0, 0.0, 1.0]]], np.float32)
     assert most_moved(plan, kl, 1, prompts) == [1]
@@ -295,3 +296,21 @@ def test_a_replay_of_a_survey_is_stopped_or_refused_as_one_of_runs_is(lab: Lab) 
     assert (found.runs_equal, found.is_whole) == (True, False)
     with pytest.raises(ExplorerError, match="other neurons"):
         replayed(session.changed(layout={**layout, "survey": {"forced": [[5, 4]], "free": []}}), lab)
+
+
+def test_parts_are_sized_by_the_work_of_a_model_and_its_layer() -> None:
+    def reading(width: int, vocab: int, layers: int, layer: int) -> LayerReading:
+        block = 12 * width * width
+        none = np.zeros(0)
+        sizes = {"vocab": vocab, "width": width, "whole": layers * block + width * vocab, "device": "cpu"}
+        return LayerReading(layer, np.zeros(0, np.int64), none, none, none, above=(layers - 1 - layer) * block, **sizes)
+
+    # Of GPT-2 Small's shape, 50 texts of 50 tokens: a neuron under four values at most times three, in the last layer.
+    by_layer = [reading(768, 50257, 12, layer).settings(2500, 3000) for layer in range(12)]
+    assert by_layer == sorted(by_layer)
+    assert (by_layer[0], by_layer[-1]) == (2, 12)
+    # Few texts: what ten seconds hold.
+    assert reading(768, 50257, 12, 11).settings(400, 480) == 400_000_000 // (400 * 50257)
+    assert 96 < reading(768, 50257, 12, 11).together(50, 96) < 150
+    assert reading(768, 50257, 12, 11).together(500, 96) == 96
+    assert reading(64, 1000, 5, 4).together(50, 96) == 6 * 96
