@@ -571,7 +571,8 @@ def _tokens(asked: _Settings) -> list[TableFigure]:
         return []
     layer, neuron = asked.cell
     note = (
-        "tokens whose log-probability, summed over all tokens of all texts, rose or fell the most, the farthest first;"
+        "tokens whose log-probability, summed over all tokens of texts that are not kept back and that nothing was"
+        " chosen on, rose or fell the most, the farthest first;"
         " survey --csv has ten of every neuron"
     )
     title = f"Tokens that L{layer} n{neuron} promotes and demotes"

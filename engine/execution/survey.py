@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -37,7 +38,8 @@ from srm_explorer.engine.runs.survey import (
     values_of,
 )
 from srm_explorer.engine.runs.units import Reading
-from srm_explorer.engine.session import RunRecord, Session, SurveyTables
+from srm_explorer.engine.session import PromptRecord, RunRecord, Session, SurveyTables
+from srm_explorer.engine.session.session import seen_prompts
 from srm_explorer.engine.session.survey import SKETCH, sketch_directions, text_arrays
 from srm_explorer.engine.stats.text import first_divergence
 
@@ -153,6 +155,7 @@ class ForcedPart:
         neurons: [cell] which.
         values: [cell][value] raw.
         texts: that are scored.
+        told: [text] whether its tokens count among those that rose or fell the most.
         most: rows of a pass, at most.
     """
 
@@ -162,6 +165,7 @@ class ForcedPart:
     neurons: tuple[int, ...]
     values: tuple[tuple[float, ...], ...]
     texts: GivenTexts
+    told: tuple[bool, ...]
     most: int
 
     @property
@@ -192,11 +196,15 @@ class ForcedPart:
         scorer = CellScorer(bench.model, settings, captures, most, known=bench.known)
         numbers = np.zeros((3, len(settings), n_texts), np.float32)
         change = np.zeros((len(captures), len(settings), n_texts), np.float32)
-        for place, (prompt, tokens) in enumerate(zip(self.texts.prompt, self.texts.tokens, strict=True)):
+        # Those that do not count come first: what the vocabulary does in them is let go of before the others.
+        for place in sorted(range(n_texts), key=self.told.__getitem__):
+            prompt, tokens = self.texts.prompt[place], self.texts.tokens[place]
             if not tokens:
                 continue
             positions = bench.maker.positions[prompt][0]
             scores = scorer.score(bench.prompts[prompt].token_ids, tokens, positions, report)
+            if not self.told[place]:
+                scorer.shift.zero_()
             numbers[:, :, place] = scores.kl, scores.logp, scores.flips
             change[:, :, place] = scores.change
         shape = (n_cells, n_values, n_texts)
@@ -323,15 +331,24 @@ class PartMaker:
     Args:
         plan: what each cell is, and is given.
         texts: all of the baseline.
+        prompts: of the run.
     """
 
     experiment: Experiment
     plan: Plan | SurveyTables
     texts: GivenTexts
+    prompts: Sequence[PromptRecord]
 
     def forced(self, number: int, cells: NDArray[np.integer], rows: int) -> ForcedPart:
         """A part that scores cells of one layer, by their places in the plan."""
-        return ForcedPart(number, *self._named(cells), self.texts, rows)
+        return ForcedPart(number, *self._named(cells), self.texts, self._told, rows)
+
+    @cached_property
+    def _told(self) -> tuple[bool, ...]:
+        """Texts that nothing is chosen on and that are not kept back: those that a survey's table is of."""
+        seen = seen_prompts(self.experiment, [prompt.set for prompt in self.prompts])
+        chose = self.plan.chose.tolist()
+        return tuple(seen[prompt] and not on for prompt, on in zip(self.texts.prompt, chose, strict=True))
 
     def free(
         self, number: int, cells: NDArray[np.integer], rows: int, places: NDArray[np.integer], baseline: OfBaseline

@@ -150,7 +150,7 @@ class SavedParts:
             Stopped: it was asked to stop.
             ExplorerError: a part does not fit into memory.
         """
-        maker = PartMaker(self.session.spec, self.tables, self._texts)
+        maker = PartMaker(self.session.spec, self.tables, self._texts, self.session.prompts)
         baseline = OfBaseline.of(self.session, kept) if self.layout.free else None
         found = _Comparison(self.tables)
         began = time.monotonic()

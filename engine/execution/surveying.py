@@ -169,7 +169,7 @@ class Surveying:
 
     def _task(self, depth: str, number: int, rows: int) -> Part:
         plan = self._plan_now
-        maker = PartMaker(self.journal.reader.experiment, plan, self._texts)
+        maker = PartMaker(self.journal.reader.experiment, plan, self._texts, self.opened.prompts)
         start, stop = (plan.forced if depth == "forced" else plan.free)[number]
         if depth == "forced":
             return maker.forced(number, np.arange(start, stop), rows)

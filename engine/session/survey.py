@@ -47,8 +47,8 @@ class ForcedScores:
         flips: [k, value, text] share of tokens of which another token became the most probable.
         change: [site, k, value, text] length of the change of the mean captured vector over the untouched one's length,
             sites as `capture.sites` has them; 0 where nothing of the neuron arrives.
-        promoted: [k, value, n] token ids whose log-probability, summed over all tokens of all texts, rose the most, the
-            first the farthest; -1 where fewer did.
+        promoted: [k, value, n] token ids whose log-probability, summed over all tokens of the texts that are not kept
+            back and that nothing was chosen on, rose the most, the first the farthest; -1 where fewer did.
         demoted: [k, value, n] those that fell the most.
         token_texts: by token id, what those in both lists say, each alone; without those that were scored before texts
             were kept.

@@ -166,6 +166,28 @@ def test_it_goes_on_with_those_that_moved_most_on_the_other_half(lab: Lab) -> No
     assert survey.free.tokens.shape == (5, 2, 2)
 
 
+def test_tokens_are_told_of_texts_that_are_not_kept_back_and_that_nothing_was_chosen_on(lab: Lab) -> None:
+    lab.prompts("held for later", "and this", name="kept")
+    raw = {**SIGMA, "unit": "raw"}
+    sets = {"sets": ["texts.txt", "kept.txt"], "confirm": ["kept.txt"]}
+    session = lab.session(lab.experiment(raw, prompts=sets, survey={"neurons": "0..4", "then": "top:2"}))
+    found = session.survey()
+    assert found is not None
+    told = [
+        session.prompts[prompt]
+        for prompt, chose in zip(found.prompt, found.chose, strict=True)
+        if not chose and session.prompts_seen[prompt]
+    ]
+    assert 0 < len(told) < len(session.prompts) - 2
+    lab.prompts(*(prompt.text for prompt in told), name="others")
+    alone = tables(lab, lab.experiment(raw, prompts={"sets": ["others.txt"]}, survey={"neurons": "0..4"}), "alone")
+    assert found.forced is not None
+    assert alone.forced is not None
+    assert (alone.forced.promoted >= 0).any()
+    assert np.array_equal(found.forced.promoted, alone.forced.promoted)
+    assert np.array_equal(found.forced.demoted, alone.forced.demoted)
+
+
 def test_every_unit_counts_once_among_those_that_neurons_are_chosen_on() -> None:
     # Three prompts of one core make one unit; neuron 0 moves them alone, neuron 1 the other unit a little farther.
     cores = ("a", "a", "a", "b")
