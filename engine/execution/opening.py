@@ -149,7 +149,10 @@ def _layout(bench: Bench, rows: int | None) -> Layout:
     lengths = [len(prompt.token_ids) for prompt in bench.prompts]
     captures = [capture for _, capture in (*maker.captures(), *maker.moments())]
     longest = max(lengths) + experiment.generation.tokens
-    most = rows or rows_that_fit(bench.model, longest, captures)
+    most = rows
+    if most is None:
+        fit = rows_that_fit(bench.model, longest, captures)
+        most = min(fit, experiment.execution.rows or fit)
     controls = sum(condition.control is not None for condition in maker.conditions)
     return plan_layout(bench.grid, lengths, most, baseline_first=needs_baseline(experiment), controls=controls)
 

@@ -275,10 +275,10 @@ EXECUTION = "execution"
 
 
 class ExecutionSpec(SpecPart):
-    """Who decodes: this process, or actors of Ray. Nothing of what comes out depends on it.
+    """Who decodes: this process, or actors of Ray. Nothing of what comes out depends on who it is.
 
     Without an address, Ray starts a cluster of its own on this machine; `auto` is the one that runs here, or that
-    RAY_ADDRESS names.
+    RAY_ADDRESS names. In other batches rows may differ in their last bits; a run that was begun keeps those it has.
     """
 
     executor: Literal["local", "ray"] = Field(default="local", description="this process, or actors of Ray")
@@ -286,6 +286,7 @@ class ExecutionSpec(SpecPart):
     address: Text | None = Field(
         default=None, examples=["auto"], description="of a running cluster of Ray: auto, or HOST:PORT"
     )
+    rows: Ordinal | None = Field(default=None, description="the most of a batch; left out: as many as fit into memory")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -139,6 +139,7 @@ SET_KEYS: dict[str, tuple[str, ...]] = {
     "execution.executor": ("local", "ray"),
     "execution.actors": (),
     "execution.address": ("auto",),
+    "execution.rows": (),
     "analysis.family": (),
     "analysis.tests": ("difference", "separation", "controls"),
     "analysis.groups": (),

@@ -85,7 +85,7 @@ def _alone(data: Data, field: Field, text: str, memory: Mapping[tuple[str, str],
         return _with_mode(data, text, memory)
     put(data, field.key, value)
     if field.key == "execution.executor" and value == "local":
-        data["execution"].update(actors=None, address=None)
+        data["execution"].update(actors=None, address=None, rows=None)
     if item == "survey":
         return Edited(data, _fit_survey(data["survey"], name))
     if name == "direction" and value:

@@ -182,6 +182,7 @@ _ACTORS = (
         absent="a cluster of its own",
         forms=lambda value: (str(value),) if value else ("a cluster of its own", "its own"),
     ),
+    from_model("execution.rows", "rows", shares_line=True, absent="as many as fit"),
 )
 _TOKENS = (from_model("generation.tokens", "tokens"), from_model("generation.mode", "mode", shares_line=True))
 _SAMPLING = (

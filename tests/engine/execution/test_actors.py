@@ -85,6 +85,13 @@ def test_who_decodes_is_no_part_of_an_experiment(lab: Lab) -> None:
         lab.experiment(CLAMPED, execution={"actors": 2})
 
 
+def test_batches_are_as_small_as_is_asked_for_whoever_decodes(lab: Lab) -> None:
+    session = lab.session(lab.experiment(CLAMPED, execution={"rows": 3}))
+    sizes = [len(batch) for batch in session.layout["batches"]]
+    assert max(sizes) <= 3
+    assert sum(sizes) == len(session.runs) > 3
+
+
 class _Ray:
     """What an executor asks of Ray, done here and at once, by real actors."""
 

@@ -640,8 +640,10 @@ def test_actors_are_asked_for_where_ray_has_them_and_forgotten_with_it() -> None
     assert form.edit("execution.executor", "ray").changed
     assert form.edit("execution.actors", "2").changed
     assert form.edit("execution.address", "auto").changed
-    experiment = form.experiment()
-    assert (experiment.execution.actors, experiment.execution.address) == (2, "auto")
+    assert form.edit("execution.rows", "500").changed
+    execution = form.experiment().execution
+    assert (execution.actors, execution.address, execution.rows) == (2, "auto", 500)
     assert form.edit("execution.executor", "local").changed
     assert form.experiment().execution.actors is None
+    assert form.experiment().execution.rows is None
     assert len([row for row in form.rows() if row.key.startswith("execution.")]) == 1
