@@ -528,20 +528,30 @@ def baseline_vectors(site_vectors: Any) -> NDArray[np.float64]:
     return np.asarray(as_rows(site_vectors), np.float64)
 
 
-def disk_bytes(experiment: Experiment, cells: int, texts: int, widths: Sequence[int]) -> int:
+def written_cells(experiment: Experiment, cells: int, texts: int) -> tuple[int, int]:
+    """Under how many neurons a survey writes, and how many texts under each value of one, of so many of both.
+
+    Of a survey that goes on, half of the units are left for it, and one more where they are odd.
+    """
+    survey = experiment.survey
+    if survey.depth == "free":
+        return cells, texts
+    return (min(survey.goes_on, cells), texts - texts // 2) if survey.goes_on else (0, 0)
+
+
+def disk_bytes(experiment: Experiment, cells: int, kept: int, texts: int, widths: Sequence[int]) -> int:
     """What a survey's tables take on disk; twice as much until its run folder is removed.
 
     Args:
         cells: neurons.
+        kept: those of which full vectors are kept, where they are written under.
         texts: baseline texts.
-        widths: of the captured sites.
+        widths: of the captured sites; none where they are not known.
     """
     values, sites, planes = len(survey_settings(experiment)), len(experiment.capture.sites), len(experiment.planes)
     survey = experiment.survey
     scored = 0 if survey.depth == "free" else cells * values * (4 * texts * (3 + sites) + 8 * MOST_TOLD)
     scored += _TEXT_BYTES * min(2 * MOST_TOLD * cells * values, _MOST_TEXTS) if scored else 0
-    written = cells if survey.depth == "free" else min(survey.goes_on, cells)
-    read = texts if survey.depth == "free" else texts // 2
+    written, read = written_cells(experiment, cells, texts)
     each = 16 + 8 * planes + sites * (8 + 4 * SKETCH)
-    kept = min(written, len(survey.vectors.split(","))) if survey.vectors else 0
-    return scored + values * read * (written * each + kept * 4 * sum(widths))
+    return scored + values * read * (written * each + min(kept, written) * 4 * sum(widths))

@@ -12,8 +12,8 @@ from srm_explorer.engine.experiment.survey import chosen
 from srm_explorer.engine.figures import count_of, three_digits
 from srm_explorer.engine.runs.pace import Pace, known_pace
 from srm_explorer.engine.runs.plan import ITEM_BYTES, Sizes, captured_bytes, rows_within
+from srm_explorer.engine.runs.survey import disk_bytes, written_cells
 from srm_explorer.engine.session.lengths import depends_on_length
-from srm_explorer.engine.session.survey import SKETCH
 from srm_explorer.engine.stats.equivalence import detectable_effect
 from srm_explorer.engine.worker.protocol import Description
 
@@ -113,8 +113,6 @@ def estimate(
 
 SCORING = 10
 """Times as many tokens a second as a model writes that it scores, where nothing is known of it: a text at once."""
-_TOLD = 10
-"""Token ids of each list of a neuron under a value."""
 
 
 def _surveyed(
@@ -137,18 +135,15 @@ def _surveyed(
     neurons = _neurons(experiment, shape)
     settings = neurons * values
     forced = settings * texts if survey.depth == "forced" else 0
-    written = min(survey.goes_on, neurons) * values * (texts - texts // 2) if survey.goes_on else 0
-    written += settings * texts if survey.depth == "free" else 0
+    under, read = written_cells(experiment, neurons, texts)
+    written = under * values * read
     each = experiment.generation.tokens
     tokens = (texts + written) * each
     seconds = tokens / rate + forced * each / scored if rate and neurons else None
-    sites, planes = len(experiment.capture.sites), len(experiment.planes)
-    disk = forced * (12 + 4 * sites) + (settings * 8 * _TOLD if forced else 0)
-    disk += written * (16 + sites * (8 + 4 * SKETCH) + 8 * planes)
-    if shape is not None and written:
+    kept, widths = 0, list[int]()
+    if shape is not None:
         kept = len(survey.kept_cells(template, survey.cells(template, shape)))
-        widths = sum(shape.width(Site.parse(site)) for site in experiment.capture.sites)
-        disk += kept * values * texts * widths * 4
+        widths = [shape.width(Site.parse(site)) for site in experiment.capture.sites]
     memory = None
     if description is not None and fits and description.weight_bytes > 0:
         memory = _memory(experiment, max(texts, settings), description)
@@ -162,7 +157,7 @@ def _surveyed(
         values=values,
         scored=forced,
         scored_tokens=forced * each,
-        disk=disk,
+        disk=disk_bytes(experiment, neurons, kept, texts, widths),
     )
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, read_experiment
+from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, Site, read_experiment
+from srm_explorer.engine.runs.survey import MOST_TOLD
+from srm_explorer.engine.session.survey import SKETCH
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.experiment.cost import duration, estimate, size
 
@@ -56,6 +58,36 @@ def test_what_is_not_known_is_not_told() -> None:
     assert estimate(experiment(), 50, None, described(shape=replace(described().shape, name="another"))).memory is None
     assert estimate(experiment(), 50, None, described(weight_bytes=0)).memory is None
     assert estimate(experiment("generation.tokens=0", "capture.positions=prompt"), 50, 1.0, None).seconds is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "survey"),
+    [
+        (5, {"neurons": "0..9", "then": "top:4", "vectors": "3, 4, 5"}),
+        (5, {"neurons": "0..2", "depth": "free", "vectors": "1"}),
+        (4, {"neurons": "0..9"}),
+    ],
+)
+def test_a_survey_takes_on_disk_what_its_tables_hold(texts: int, survey: dict[str, str]) -> None:
+    written = ", ".join(f"{name}='{value}'" for name, value in survey.items())
+    asked = experiment(
+        f"survey={{{written}}}", "interventions.0.neurons=[373]", "interventions.0.background=false", "controls={}"
+    )
+    cost = estimate(asked, texts, None, described())
+    n_cells, n_values, n_sites = cost.neurons, cost.values, len(asked.capture.sites)
+    expected = 0
+    if "depth" not in survey:
+        lists = 2 * n_cells * n_values * MOST_TOLD
+        # Three numbers, and the change at every site, of each text; the lists of tokens, and what each of them says.
+        expected += n_cells * n_values * texts * (3 + n_sites) * 4 + lists * 4 + lists * 32
+    if "depth" in survey or "then" in survey:
+        cells, read, kept = (n_cells, texts, 1) if "depth" in survey else (4, 3, 3)
+        runs = cells * n_values * read
+        assert cost.runs == texts + runs
+        expected += runs * (16 + n_sites * (8 + 4 * SKETCH) + 8 * len(asked.planes))
+        widths = sum(described().shape.width(Site.parse(site)) for site in asked.capture.sites)
+        expected += kept * n_values * read * widths * 4
+    assert cost.disk == expected
 
 
 def test_memory_grows_with_what_is_generated_and_stays_within_the_device() -> None:
