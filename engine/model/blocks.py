@@ -172,6 +172,20 @@ def keeps_keys_alone(config: Any) -> bool:
     return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
 
 
+def _has_window(config: Any) -> bool:
+    """Whether some layer sees the latest keys alone, by a mask that the model makes for it."""
+    layers = DynamicCache(config=config).layers
+    # Of a model that reads pictures too, the part that reads text says so.
+    stated = getattr(config.get_text_config(decoder=True), "sliding_window", None)
+    return bool(stated) or any(isinstance(layer, DynamicSlidingWindowLayer) for layer in layers)
+
+
+def _counts_keys(config: Any) -> bool:
+    """Whether some layer sees the latest keys alone by counting them from the end, whatever its mask says (GPT-Neo)."""
+    text = config.get_text_config(decoder=True)
+    return any(getattr(text, name, None) for name in ("window_size", "attention_types"))
+
+
 class WideProduct:
     """The product that makes logits, taken in stretches of the vocabulary: a processor takes them faster than at once.
 
@@ -260,11 +274,11 @@ class Blocks:
         self._cache_name = _cache_name(model)
         self._unembedding = WideProduct.of(model)
         self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
-        has_window = bool(getattr(self._config, "sliding_window", None))
-        self._makes_masks = _is_float64(model) and self.keeps_keys_alone and not has_window
+        self._makes_masks = _is_float64(model) and self.keeps_keys_alone and not _has_window(self._config)
         self.takes_masks = (
             self.keeps_keys_alone
-            and not has_window
+            and not _has_window(self._config)
+            and not _counts_keys(self._config)
             and not self._cuts_columns
             and self._cache_name == "past_key_values"
         )
@@ -295,6 +309,7 @@ class Blocks:
         """Whether passes from the weights give what the model gives: two rows, one with a pad, edited at every site."""
         parameter = next(self._model.parameters())
         ids = torch.tensor([[0, 3, 7, 1], [0, 5, 2, 4]], device=parameter.device)
+        ids %= self._config.get_text_config().vocab_size
         positions = torch.tensor([[0, 1, 2, 3], [-1, 0, 1, 2]], device=parameter.device)
         seen = (positions >= 0).long()
         with direct.disturbed(len(self) // 2):

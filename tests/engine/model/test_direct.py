@@ -8,6 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from transformer_lens.hook_points import HookPoint
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from srm_explorer.engine.experiment import SITE_KINDS, ModelSpec
 from srm_explorer.engine.model.blocks import Blocks, WideProduct, feed_of
@@ -57,6 +59,15 @@ def test_a_model_that_computes_something_else_is_left_to_its_own_code(tiny_gpt2:
         assert not Blocks(parts.original_model, list(parts.blocks), parts.hook_dict).is_direct
     finally:
         norm.eps = usual
+
+
+def test_a_model_of_a_few_token_ids_is_tried_with_those() -> None:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=5, n_positions=8, n_embd=8, n_layer=1, n_head=2)).eval()
+    kinds = ("attn.hook_z", "mlp.hook_post", *(f"hook_{kind}" for kind in ("attn_out", "mlp_out")))
+    streams = tuple(f"hook_resid_{kind}" for kind in ("pre", "mid", "post"))
+    points = {f"blocks.0.{kind}": HookPoint() for kind in (*kinds, *streams)}
+    # Points that nobody calls: the two ways differ.
+    assert not Blocks(model, list(model.transformer.h), points).is_direct
 
 
 def test_columns_and_what_leaves_are_those_of_the_models_own_code(tiny: LoadedModel) -> None:

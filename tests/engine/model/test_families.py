@@ -9,8 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from srm_explorer.engine.experiment import Experiment, ModelSpec, misfits
+from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import self_test
 from tests.conftest import TOOLS
@@ -80,3 +82,16 @@ def test_rows_that_feel_their_padding_do_not_share_a_batch(tool: ModuleType, tmp
     model = made(tool, "recurrent_gemma", tmp_path)
     assert not self_test(model).pads
     assert not model.pads
+
+
+def test_masks_are_not_laid_out_for_layers_that_see_a_window(tool: ModuleType, tmp_path: Path) -> None:
+    # GPT-Neo counts keys from the last one; of a model that reads pictures too, the part that reads text has windows.
+    assert not made(tool, "gpt_neo", tmp_path).blocks.takes_masks
+    layers = {"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 8}
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1}
+    vision = {"image_size": 28, "patch_size": 14, "num_hidden_layers": 1}
+    config = AutoConfig.for_model(
+        "gemma3", text_config=small | layers | {"head_dim": 8, "vocab_size": 64}, vision_config=small | vision
+    )
+    model: Any = AutoModelForImageTextToText.from_config(config)
+    assert not Blocks(model, list(model.model.language_model.layers), {}).takes_masks
