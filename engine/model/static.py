@@ -43,7 +43,7 @@ SWITCH = "SRM_EXPLORER_GRAPHS"
 _LOOK = 8  # steps between two looks at how many rows still write
 _COLUMNS = 32  # a step reads the cached columns in multiples of this, and there is one graph for each
 _ROWS = 8  # batches have a multiple of so many rows: one more or less is no other shape
-_NEARLY = 0.9  # share of an earlier batch's rows from which a batch is filled up to use its graphs
+_SHARE = 32  # and of the power of two that is this part of a large one, so that a batch grows by 3 % at most
 _WARM_UP = 3  # steps before a capture: libraries choose their kernels and workspaces in them
 
 Graphs = Literal["off", "rehearsed", "cuda"]
@@ -109,7 +109,7 @@ def decode_static(
         HookNeverFired: the model never reached a site.
         ExplorerError: a step cannot be captured.
     """
-    laid_out = _LaidOut.of(model, rows, generation, captures, graphs, _rows_of(model.kept_step))
+    laid_out = _LaidOut.of(model, rows, generation, captures, graphs)
     return _decode_laid_out(model, laid_out, captures, on_step)
 
 
@@ -137,16 +137,13 @@ def decode_all(
         for rows in batches:
             yield decode(model, rows, generation, captures, on_step=on_step)
         return
-    coming, like = iter(batches), _rows_of(model.kept_step)
+    coming = iter(batches)
 
     def lay_out() -> Sequence[Row] | _LaidOut | None:
-        nonlocal like
         rows = next(coming, None)
         if rows is None or not suits(model, rows, generation):
             return rows
-        laid_out = _LaidOut.of(model, rows, generation, captures, None, like)
-        like = laid_out.shape.rows
-        return laid_out
+        return _LaidOut.of(model, rows, generation, captures, None)
 
     with ThreadPoolExecutor(1, thread_name_prefix="rows") as beside:
         asked = beside.submit(lay_out)
@@ -278,19 +275,19 @@ class _LaidOut:
         generation: Generation,
         captures: Sequence[Capture],
         graphs: Graphs | None,
-        like: int,
     ) -> _LaidOut:
-        """Lay rows out, if they are nearly as many as those of an earlier batch, as many as those: `like`."""
+        """Lay rows out, filled up by their number alone: what a row comes to depends on no batch before."""
         count = len(rows)
-        wanted = like if _NEARLY * like <= count <= like else -(-count // _ROWS) * _ROWS
-        filled = [*rows, *[Row(rows[0].prompt, forced=())] * (wanted - count)]
+        filled = [*rows, *[Row(rows[0].prompt, forced=())] * (_filled(count) - count)]
         slots = slots_by_site([row.edits for row in filled], torch.device("cpu"), model.dtype)
         how: Graphs = graphs or ("cuda" if model.device.type == "cuda" else "off")
         return cls(filled, count, slots, _shape_of(filled, generation, captures, how, slots))
 
 
-def _rows_of(kept: object) -> int:
-    return kept.shape.rows if isinstance(kept, _Batch) else 0
+def _filled(count: int) -> int:
+    """How many rows a batch of so many has: numbers that are nearly alike are one, so that graphs are used again."""
+    step = max(_ROWS, 2 ** (count.bit_length() - 1) // _SHARE)
+    return -(-count // step) * step
 
 
 def _noise_keys(rows: Sequence[Row], generation: Generation) -> list[NoiseKey]:

@@ -123,16 +123,26 @@ def test_batches_one_after_another_are_each_as_it_is_alone(
         check(decoded.rows, decode(tiny_gpt2, rows, generation, captures).rows, same_row)
 
 
-def test_a_batch_that_is_nearly_as_large_uses_the_tensors_that_are_there(
-    tiny_gpt2: LoadedModel, prompts: Prompts
-) -> None:
+def test_a_batch_is_as_large_as_its_rows_say_whatever_was_before(tiny_gpt2: LoadedModel, prompts: Prompts) -> None:
     generation, captures = Generation(2), [Capture(SITE, "mean", "all")]
-    kept: list[object] = []
-    for count in (60, 64, 58, 40):
+
+    def kept(count: int) -> Any:
         rows = [Row(prompts[1], (Edit(SITE, "clamp", "all", (at,), (3.0,)),)) for at in range(count)]
         assert len(decode_static(tiny_gpt2, rows, generation, captures).rows) == count
-        kept.append(tiny_gpt2.kept_step)
-    assert kept[0] is kept[1] is kept[2] is not kept[3]
+        return tiny_gpt2.kept_step
+
+    tiny_gpt2.kept_step = None
+    alone = kept(54).shape
+    # What is nearly as large uses the tensors that are there.
+    assert kept(64) is kept(60) is not (after := kept(54))
+    assert after.shape == alone
+
+
+def test_a_batch_is_filled_up_by_a_few_rows(tiny_gpt2: LoadedModel) -> None:
+    filled = [static._filled(count) for count in range(1, 5000)]
+    assert filled == sorted(filled)
+    assert all(0 <= found - count < max(8, count / 32) for count, found in enumerate(filled, 1))
+    assert len(set(filled)) < 200
 
 
 def test_what_is_told_of_a_batch_ends_with_it_and_may_stop_it(tiny: LoadedModel, prompts: Prompts) -> None:
