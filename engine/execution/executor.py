@@ -128,6 +128,7 @@ class Station:
             if not is_out_of_memory(error):
                 raise
         # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
+        self.bench.model.kept_step = None
         release_memory()
         return None
 

@@ -123,6 +123,7 @@ class MeansTask:
                 raise
         if decoded is None:
             # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
+            bench.model.kept_step = None
             release_memory()
             half = self.rows // 2
             first = self._cut(slice(None, half)).carry_out(bench, report)

@@ -180,6 +180,8 @@ class ForcedPart:
 
     def carry_out(self, bench: Bench, report: Report) -> dict[str, NDArray[Any]]:
         """Score them: arrays as `ForcedScores` has them, of these cells, the tokens' texts too; errors as a task's."""
+        # What the last free batch left with the model is room for keys and values, of which scoring needs none.
+        bench.model.kept_step = None
         n_cells, n_values, n_texts = len(self.neurons), len(self.values[0]), len(self.texts)
         captures = captures_of(bench)
         settings = Settings(

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,15 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution import actors
 from srm_explorer.engine.execution import run as execution
 from srm_explorer.engine.execution.actors import Actor
+from srm_explorer.engine.execution.bench import Bench, Subject
 from srm_explorer.engine.execution.cluster import Cluster, set_environment
 from srm_explorer.engine.execution.executor import Finished, LocalExecutor, Station, Take
 from srm_explorer.engine.execution.opening import Opened
+from srm_explorer.engine.execution.survey import ForcedPart, GivenTexts
 from srm_explorer.engine.experiment import Experiment, differences
+from srm_explorer.engine.model import LoadedModel, WarmModel
 from srm_explorer.engine.runs.progress import Meter, Progress
+from srm_explorer.engine.session import PromptRecord
 
 if TYPE_CHECKING:
     from ..conftest import Lab
@@ -73,6 +78,27 @@ def test_who_runs_out_of_memory_halves_its_own_batches_alone(lab: Lab, monkeypat
     assert event["rows"] in sizes
     assert max(sizes) > 2, "what the other one takes stays as large as it was"
     assert sorted(index for batch in session.layout["batches"] for index in batch) == list(range(len(session.runs)))
+
+
+@dataclass(frozen=True)
+class _TooLarge:
+    rows: int = 8
+
+    def carry_out(self, bench: Bench, report: object) -> None:
+        raise MemoryError
+
+
+def test_what_does_not_fit_takes_along_what_the_model_kept(lab: Lab, tiny_gpt2: LoadedModel) -> None:
+    warm = WarmModel()
+    warm.model = replace(tiny_gpt2)
+    station = Station(warm)
+    prompt = PromptRecord("texts", "", {}, (1, 2), 0, "")
+    station.set_up(Subject(lab.experiment(CLAMPED), (prompt,), {}))
+    given = GivenTexts((0,), (0,), ((3, 4),))
+    for task in (_TooLarge(), ForcedPart(0, MLP, "clamp", (3,), ((1.0,),), given, (True,), 4)):
+        warm.model.kept_step = object()
+        station.carry_out(task, lambda step, writing: None)
+        assert warm.model.kept_step is None
 
 
 def test_who_decodes_is_no_part_of_an_experiment(lab: Lab) -> None:
