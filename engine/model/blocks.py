@@ -286,6 +286,8 @@ class Blocks:
         self._direct = direct_blocks(model, blocks, points) if self.takes_masks else None
         if self._direct is not None and not self._agrees(self._direct):
             self._direct = None
+        self.goes_direct = True
+        """Whether passes may be computed from the weights, where they can be; the self-test decides."""
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -293,7 +295,7 @@ class Blocks:
     @property
     def is_direct(self) -> bool:
         """Whether passes are computed from the weights, where nobody listens at what such a pass has not."""
-        return self._direct is not None
+        return self._direct is not None and self.goes_direct
 
     def new_cache(self, first: int = 0, *, plain: bool = False) -> LayerCache:
         """Make an empty cache for the layers from `first` on; parts of one take layers that keep keys alone.
@@ -325,8 +327,9 @@ class Blocks:
         return True
 
     def _direct_way(self, cache: LayerCache | None) -> DirectBlocks | None:
-        plain = cache is not None and cache.is_plain
-        return self._direct if self._direct is not None and not plain and self._direct.is_free else None
+        if self._direct is None or not self.goes_direct or (cache is not None and cache.is_plain):
+            return None
+        return self._direct if self._direct.is_free else None
 
     def _directly(
         self, direct: DirectBlocks, feed: dict[str, Tensor], cache: LayerCache, *, wanted: bool = True, **part: Any

@@ -37,7 +37,7 @@ from srm_explorer.engine.model.intervene import (
     slots_by_site,
 )
 from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.weights import w_out_rows
+from srm_explorer.engine.model.weights import logit_cap, w_out_rows
 
 _FINISHED_BYTES = {"cpu": 64 * 2**20, "cuda": 1024 * 2**20}
 """Bytes of logits that are made at once: enough for the unembedding to be read once for many positions."""
@@ -290,7 +290,7 @@ class CellScorer:
         if not is_own and site.kind not in ("hook_mlp_out", "hook_resid_post"):
             return np.zeros(deltas.shape[1])
         mask = _mask(capture.positions_in(text.prompt), text.length, len(text.prompt), self.model.device)
-        kept = deltas[mask].double() if deltas.device.type != "mps" else deltas[mask]
+        kept = _precise(deltas[mask])
         if not len(kept):
             return np.zeros(deltas.shape[1])
         moved = kept[-1] if capture.reduce == "last" else kept.mean(dim=0)
@@ -459,19 +459,21 @@ class _Text:
         mean = torch.mul(moved, p, out=other).sum(dim=-1)
         u = moved.sub_(mean[..., None])
         far = highest - self.lowest[tokens, None] - mean > _FAR
-        kl = torch.expm1(u, out=other).sub_(u).mul_(p).sum(dim=-1).double().log1p()
+        kl = _precise(torch.expm1(u, out=other).sub_(u).mul_(p).sum(dim=-1)).log1p()
         if bool(far.any()) or not bool(torch.isfinite(kl).all()):
             far |= ~torch.isfinite(kl)
-            kl[far] = self._kl_of(far, u, logits[:, 0])
-        at_there = u.gather(-1, there[:, None, None].expand(-1, u.shape[1], 1))[..., 0].double()
+            kl[far] = self._kl_of(far, u, logits[:, 0]).to(kl)
+        at_there = _precise(u.gather(-1, there[:, None, None].expand(-1, u.shape[1], 1))[..., 0])
         kl.clamp_(min=0.0)
-        flips = (highest > at_best).double()
+        flips = _precise(highest > at_best)
         sums[:, rows] += torch.stack([kl.sum(0), (at_there - kl).sum(0), flips.sum(0)]).cpu()
         shift[rows] += u.sum(dim=0).sub_(kl.sum(0)[:, None].to(shift.dtype))
 
     @staticmethod
     def _kl_of(far: Tensor, u: Tensor, logits: Tensor) -> Tensor:
         """ln(sum p e^u) in float64, of some tokens and rows."""
+        if u.device.type == "mps":
+            u, logits = u.cpu(), logits.cpu()
         kept = [
             torch.logsumexp(logits[token].double().log_softmax(-1) + u[token, row].double(), -1)
             for token, row in np.argwhere(array_of(far)).tolist()
@@ -505,6 +507,8 @@ class _Head:
     @classmethod
     def of(cls, model: LoadedModel, rows: Float[Tensor, "neuron d"], neurons: NDArray[np.int64]) -> _Head | None:
         """Learn it from the model's own code; None where its end is of another kind, as where logits are capped."""
+        if logit_cap(model) is not None:
+            return None
         config: Any = model.bridge.cfg
         unique, place = np.unique(neurons, return_inverse=True)
         chosen = _precise(rows[torch.tensor(unique, device=rows.device)])
@@ -522,11 +526,12 @@ class _Head:
         return head if head._agrees(model, rows) else None
 
     def _agrees(self, model: LoadedModel, rows: Tensor) -> bool:
-        """Try it on residual streams made of other rows, moved by one."""
+        """Try it on residual streams of noise, each moved along a row by its own length and more."""
         tried = min(len(self.rows), _PROBED)
         noise = torch.Generator().manual_seed(0)
         x = torch.randn(tried, rows.shape[1], generator=noise).to(rows) * 3 + 1
-        move = _precise(torch.linspace(1.0, 3.0, tried).to(rows)) / _lengths(self.rows[:tried]).clamp(min=1e-30)
+        move = _precise(torch.linspace(1.0, 3.0, tried).to(rows)) * _lengths(_precise(x))
+        move = move / _lengths(self.rows[:tried]).clamp(min=1e-30)
         finish = model.blocks.finish
         before = _wide(finish(x))
         after = _wide(finish((_precise(x) + move[:, None] * self.rows[:tried]).to(x.dtype)))

@@ -126,7 +126,7 @@ def _reduced(capture: Capture, held: Held, prompt: tuple[int, ...]) -> np.ndarra
     chosen = _chosen(capture.positions_in(prompt), len(activation), len(prompt))
     if capture.skips_unrouted:
         chosen = [position for position in chosen if about[position]]
-    vectors = capture.read(activation[chosen]).double().cpu().numpy()
+    vectors = capture.read(activation[chosen]).cpu().double().numpy()
     if not chosen and capture.reduce != "tokens":
         return np.zeros((2, vectors.shape[1]) if capture.reduce == "moments" else vectors.shape[1])
     return {
@@ -180,7 +180,7 @@ class SelfTest:
 def self_test(model: LoadedModel, tell: Callable[[int, int], object] = lambda done, of: None) -> SelfTest:
     """Run a few forced tokens through a model every way the engine knows, and compare.
 
-    Sets `model.shares_blocks`, `model.pads` and `model.static_steps` to what was found.
+    Sets `model.shares_blocks`, `model.pads`, `model.static_steps` and `model.blocks.goes_direct` to what was found.
 
     Args:
         tell: told how many of how many parts are done, which take about as long each; what it raises ends the test.
@@ -227,7 +227,7 @@ def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
     rows = _rows(site, min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab))
     captures = [Capture(site, "mean", "generated"), Capture(last, "mean", "generated")]
     generation = Generation(_TOKENS)
-    model.shares_blocks, model.pads = shares, True
+    model.shares_blocks, model.pads, model.blocks.goes_direct = shares, True, True
     alone = [decode(model, [rows[i]], generation, captures, share=False, on_step=parts).rows[0] for i in _ALONE]
     uncached: list[RowResult] = []
     for i in _ALONE:
@@ -239,6 +239,10 @@ def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
         model.pads = False
         plain = decode(model, rows, generation, captures, share=False, on_step=parts)
     shared = decode(model, rows, generation, captures, share=True, on_step=parts) if model.shares_blocks else plain
+    if model.blocks.is_direct and not _difference(shared.rows, plain.rows) <= tolerance:
+        # Whether it is the direct way that differs, or what rows share.
+        model.blocks.goes_direct = False
+        shared = decode(model, rows, generation, captures, share=True, on_step=parts)
     parting = _difference(shared.rows, plain.rows)
     model.shares_blocks = model.shares_blocks and parting <= tolerance
     apart = _static_difference(model, rows, generation, captures, plain.rows)

@@ -136,7 +136,8 @@ def final_scale(model: LoadedModel, residual: NDArray[Any]) -> NDArray[np.float6
 
 def logit_cap(model: LoadedModel) -> float | None:
     """The c of a model whose logits are c tanh(x / c) of what its unembedding gives (Gemma 2); None where none is."""
-    config = model.bridge.original_model.config
+    # Of a model that reads pictures too, the part that reads text says so.
+    config = model.bridge.original_model.config.get_text_config(decoder=True)
     cap = getattr(config, "final_logit_softcapping", None) or getattr(config, "logits_soft_cap", None)
     return float(cap) if cap else None
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.model.cells import CellScorer, Settings
+from srm_explorer.engine.model import cells
+from srm_explorer.engine.model.cells import CellScorer, KnownTexts, Settings
 from srm_explorer.engine.model.forcing import GivenText, score_texts, top_tokens
 from srm_explorer.engine.model.intervene import Capture
 from srm_explorer.engine.model.load import load_model
@@ -18,6 +21,8 @@ from srm_explorer.engine.model.load import load_model
 from .planted_neuron import ALIKE, LAYER, NEURON, load_planted_model, write_planted_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from srm_explorer.engine.experiment.intervention import Operation
     from srm_explorer.engine.experiment.positions import Positions
     from srm_explorer.engine.model.load import LoadedModel
@@ -101,6 +106,55 @@ def test_in_float32_what_hardly_moves_is_told_as_well(request: pytest.FixtureReq
     exact = CellScorer(double, settings, [], rows=8, plain=True).score(PROMPT, TOKENS, "all").kl
     assert exact[0] < 1e-7
     np.testing.assert_allclose(short.score(PROMPT, TOKENS, "all").kl, exact, rtol=1e-3, atol=1e-12)
+
+
+def capped(cap: float) -> Callable[..., torch.Tensor]:
+    return lambda module, given, logits: cap * torch.tanh(logits / cap)
+
+
+@pytest.mark.parametrize("cap", [30.0, 200.0])
+def test_capped_logits_are_not_taken_for_a_plain_product(
+    tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch, cap: float
+) -> None:
+    model = load_model(ModelSpec(name=str(tiny_gpt2_folder), device="cpu", dtype="float32"))
+    settings = Settings("blocks.2.mlp.hook_post", "add", np.array([3]), np.array([1.0]))
+    assert CellScorer(model, settings, [], rows=8).way == "closed form"
+    whole = model.bridge.original_model
+    with monkeypatch.context() as patched:
+        patched.setattr(whole.config, "final_logit_softcapping", cap, raising=False)
+        assert CellScorer(model, settings, [], rows=8).way == "above"
+    # What nobody says is found out; passes from the weights would not hear of it.
+    monkeypatch.setattr(model.blocks, "goes_direct", False)
+    whole.get_output_embeddings().register_forward_hook(capped(cap))
+    assert CellScorer(model, settings, [], rows=8).way == "above"
+
+
+class NoDouble(TorchDispatchMode):
+    """Refuses to make float64 of numbers, as a device that has none does."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert not str(func).startswith("aten._to_copy") or (kwargs or {}).get("dtype") is not torch.float64
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_where_there_is_no_float64_texts_are_scored_without(
+    tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch, layer: int
+) -> None:
+    model = load_model(ModelSpec(name=str(tiny_gpt2_folder), device="cpu", dtype="float32"))
+    site = f"blocks.{layer}.mlp.hook_post"
+    settings = Settings(site, "add", np.array([3, 40]), np.array([1.0, 20.0]))
+    captures = [Capture(f"blocks.{layer}.hook_resid_post", "mean", "generated")]
+    usual = CellScorer(model, settings, captures, rows=8, known=KnownTexts())
+    expected = usual.score(PROMPT, TOKENS, "all")
+    monkeypatch.setattr(cells, "_precise", torch.Tensor.float)
+    short = CellScorer(model, settings, captures, rows=8, known=usual.known)
+    assert short.way == ("closed form" if layer == 2 else "above")
+    # Read already: hooks that read know by the device what it has.
+    with NoDouble():
+        found = short.score(PROMPT, TOKENS, "all")
+    np.testing.assert_allclose(found.kl, expected.kl, rtol=1e-3)
+    np.testing.assert_allclose(found.change, expected.change, rtol=1e-4)
 
 
 def test_of_all_neurons_the_planted_one_moves_most(random_models: ModuleType, tmp_path: Path) -> None:

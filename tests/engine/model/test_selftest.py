@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.blocks import feed_of
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.selftest import self_test
 
@@ -66,6 +67,23 @@ def test_a_model_that_breaks_the_rules_fails_with_the_numbers(
     assert named in line
     assert re.search(r"differs by [0-9.e+-]+|differs by nan", line)
     assert self_test(tiny).shares_blocks
+
+
+def test_where_the_direct_way_differs_nothing_goes_it(tiny: LoadedModel) -> None:
+    try:
+        # A pass from the weights does not hear of the change.
+        with sabotaged(mlp(tiny), lambda out: out * 1.5):
+            found = self_test(tiny)
+            assert found.shares_blocks
+            assert found.shared_vs_plain <= found.tolerance
+            assert not tiny.blocks.is_direct
+            ids = torch.arange(3)[None]
+            logits, _ = tiny.blocks.columns(feed_of(ids, ids, torch.ones_like(ids)), 3, 0)
+            whole = tiny.bridge.original_model(input_ids=ids).logits
+            torch.testing.assert_close(logits, whole)
+    finally:
+        self_test(tiny)
+    assert tiny.blocks.is_direct
 
 
 @pytest.mark.parametrize(
