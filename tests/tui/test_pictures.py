@@ -102,7 +102,7 @@ def test_results(size: str, look: Look) -> None:
         await p.press("escape", "]", until=lambda: "working it out" not in p.text() and "[Effects]" in p.text())
         await p.take("effects")
         p.app.explorer.results.log_line("example is finished: 32 runs")
-        await p.press("]", "]", "]", until="example is finished")
+        await p.press("]", "]", "]", "]", until="example is finished")
         await p.take("log")
 
     look(scene, size, STORED)

@@ -417,6 +417,9 @@ def initial_draft(start: LaunchOptions, file: DraftFile) -> tuple[Draft, list[Ex
     draft: Draft | None = None
     try:
         draft = file.open(fresh=start.spec is not None, good=_is_whole)
+        if draft is not None:
+            # An older version knew fewer fields.
+            draft.data = Experiment.from_dict(draft.data).to_dict()
     except ExplorerError as error:
         problems.append(error)
     if start.spec is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -45,7 +46,16 @@ def test_a_session_exports_the_same_numbers(small: Path, tmp_path: Path, srm: Ca
     assert srm("sessions", "export", small, "--csv", tmp_path / "runs.csv").status == 0
     assert (tmp_path / "runs.csv").read_bytes() == (OLD / "small.csv").read_bytes()
     assert srm("effects", small, "--csv", tmp_path / "effects.csv").status == 0
-    assert (tmp_path / "effects.csv").read_bytes() == (OLD / "small-effects.csv").read_bytes()
+    now, then = (list(csv.reader(path.open())) for path in (tmp_path / "effects.csv", OLD / "small-effects.csv"))
+    assert [[_number(cell) for cell in row] for row in now] == [[_number(cell) for cell in row] for row in then]
+
+
+def _number(cell: str) -> str:
+    """A number without its last digits, which differ from processor to processor; any other cell as it is."""
+    try:
+        return f"{float(cell):.12g}"
+    except ValueError:
+        return cell
 
 
 def test_a_session_draws_the_same_chart(small: Path, srm: Callable[..., Ended]) -> None:
