@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import Protocol
+
 from textual import events, on
 from textual.widget import Widget
 from textual.widgets import Input
 
 from srm_explorer.tui.widgets.table import LineTable
+
+
+class Filtered(Protocol):
+    """Rows that a line filters; one that cannot be understood yet leaves them as they are."""
+
+    @property
+    def filter_text(self) -> str: ...
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the line that was given last; empty where nothing is."""
+        ...
+
+    def set_filter(self, text: str) -> None: ...
+
+    def list_again(self) -> None: ...
 
 
 class FilteredTab(Widget):
@@ -26,22 +45,17 @@ class FilteredTab(Widget):
         return self.query_one(LineTable)
 
     @property
-    def filter_in_force(self) -> str:
-        """The line that rows are filtered by."""
-        raise NotImplementedError
+    @abstractmethod
+    def listing(self) -> Filtered:
+        """The rows that are filtered."""
 
-    @property
-    def filter_problem(self) -> str:
-        """What is wrong with the line that was given last; empty where nothing is."""
-        raise NotImplementedError
+    @abstractmethod
+    def show_listing(self) -> None:
+        """Draw the rows that are listed now."""
 
-    def take_filter(self, text: str) -> None:
-        """List what a line says; what cannot be understood yet leaves the rows as they are."""
-        raise NotImplementedError
-
+    @abstractmethod
     def drop_filter(self) -> None:
         """Forget what else than a line leaves rows out."""
-        raise NotImplementedError
 
     @property
     def is_typing(self) -> bool:
@@ -51,7 +65,7 @@ class FilteredTab(Widget):
     async def action_filter(self) -> None:
         if self._line is not None:
             return
-        self._filter_before = self.filter_in_force
+        self._filter_before = self.listing.filter_text
         line = self._line = Input(self._filter_before, classes="-filter", compact=True, select_on_focus=False)
         line.placeholder = self.HINT
         await self.mount(line, after=self.table)
@@ -76,20 +90,25 @@ class FilteredTab(Widget):
     @on(Input.Changed, ".-filter")
     def try_filter(self, event: Input.Changed) -> None:
         event.stop()
-        self.take_filter(event.value)
+        self._take_filter(event.value)
 
     @on(Input.Submitted, ".-filter")
     def keep_filter(self, event: Input.Submitted) -> None:
         event.stop()
-        if not self.filter_problem:
+        if not self.listing.problem:
             self._close_filter()
 
     def action_leave_filter(self) -> None:
         is_typing = self.is_typing
         if not is_typing:
             self.drop_filter()
-        self.take_filter(self._filter_before if is_typing else "")
+        self._take_filter(self._filter_before if is_typing else "")
         self._close_filter()
+
+    def _take_filter(self, text: str) -> None:
+        self.listing.set_filter(text)
+        self.listing.list_again()
+        self.show_listing()
 
     def _close_filter(self) -> None:
         line, self._line = self._line, None

@@ -154,39 +154,26 @@ class RunsTab(FilteredTab):
             self.action_reverse()
         else:
             self.listing.sort_by(event.column_key)
-            self._repaint()
+            self.show_listing()
 
     def action_sort(self) -> None:
         if self.listing.rows is not None:
             self.listing.sort_next(self.compact)
-            self._repaint()
+            self.show_listing()
 
     def action_reverse(self) -> None:
         self.listing.reverse()
-        self._repaint()
+        self.show_listing()
 
     def action_only_lit(self) -> None:
         self.listing.only_lit = not self.listing.only_lit
         self.listing.list_again()
-        self._repaint()
+        self.show_listing()
 
     def action_next_lit(self, step: int) -> None:
         listed = self.listing.next_lit(self.table.cursor, step)
         if listed is not None:
             self.table.go(listed)
-
-    @property
-    def filter_in_force(self) -> str:
-        return self.listing.filter_text
-
-    @property
-    def filter_problem(self) -> str:
-        return self.listing.problem
-
-    def take_filter(self, text: str) -> None:
-        self.listing.set_filter(text)
-        self.listing.list_again()
-        self._repaint()
 
     def drop_filter(self) -> None:
         self.listing.only_lit = False
@@ -204,9 +191,9 @@ class RunsTab(FilteredTab):
 
     def _take(self, state: ResultsState) -> None:
         self.listing.take(state)
-        self._repaint()
+        self.show_listing()
 
-    def _repaint(self) -> None:
+    def show_listing(self) -> None:
         listing, table = self.listing, self.table
         before, cells = self._cells, listing.cells(glyphs_of(self.app))
         self._cells = cells

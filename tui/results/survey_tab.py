@@ -107,19 +107,6 @@ class SurveyTab(StudyTab, FilteredTab):
             self._listings[name] = TableListing(self._marks)
         return self._listings[name]
 
-    @property
-    def filter_in_force(self) -> str:
-        return self.listing.filter_text
-
-    @property
-    def filter_problem(self) -> str:
-        return self.listing.problem
-
-    def take_filter(self, text: str) -> None:
-        self.listing.set_filter(text)
-        self.listing.list_again()
-        self._list()
-
     def drop_filter(self) -> None:
         self.listing.only_marked = False
 
@@ -157,17 +144,17 @@ class SurveyTab(StudyTab, FilteredTab):
 
     def action_sort(self) -> None:
         self.listing.sort_next()
-        self._list()
+        self.show_listing()
 
     def action_reverse(self) -> None:
         self.listing.reverse()
-        self._list()
+        self.show_listing()
 
     def action_mark(self) -> None:
         listing, at = self.listing, self.table.cursor
         if 0 <= at < len(listing.rows):
             listing.mark(listing.rows[at])
-            self._list()
+            self.show_listing()
 
     def action_find(self) -> None:
         """Highlight the first row of the experiment's own neuron, which the others were compared with."""
@@ -179,7 +166,7 @@ class SurveyTab(StudyTab, FilteredTab):
     def action_only_marked(self) -> None:
         self.listing.only_marked = not self.listing.only_marked
         self.listing.list_again()
-        self._list()
+        self.show_listing()
 
     @on(LineTable.HeaderPressed)
     def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
@@ -188,7 +175,7 @@ class SurveyTab(StudyTab, FilteredTab):
             self.listing.reverse()
         else:
             self.listing.sort_by(event.column_key)
-        self._list()
+        self.show_listing()
 
     @on(LineTable.Opened)
     def open_row(self, event: LineTable.Opened) -> None:
@@ -257,9 +244,9 @@ class SurveyTab(StudyTab, FilteredTab):
         self.query_one(".-notes", Static).update(notes_within(figure.notes, self.size.width, NOTES))
         self.listing.take(figure)
         self.table.set_columns(columns_of(figure, room=1))
-        self._list()
+        self.show_listing()
 
-    def _list(self) -> None:
+    def show_listing(self) -> None:
         """Show the rows that are listed now."""
         figure, listing, table = self._listed_table(), self.listing, self.table
         if figure is None:
