@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -261,7 +262,8 @@ class Bench:
             os.killpg(process.pid, 9)
             process.communicate()
             return f"unmeasured: it was not done in {limit:.0f} s (bench.py --minutes gives more)"
-        except KeyboardInterrupt:
+        except BaseException:
+            # A section is a group of its own, which no signal to this process reaches.
             os.killpg(process.pid, 9)
             raise
         if process.returncode == 0:
@@ -343,6 +345,7 @@ def page(rows: Sequence[dict[str, Any]], about: str) -> str:
 
 def main() -> int:
     """Read the command line; measure everything, or be the process of one section."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="within five minutes, without a real model")
     parser.add_argument("--real-model", type=Path, default=None, help="folder of a real model")
