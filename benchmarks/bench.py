@@ -77,7 +77,7 @@ SECTIONS = {
         (0, 180),
         (
             Asked("real model: against one value at a time (ii)", "tokens/s", at_least(6), quick=False),
-            Asked("real model: against matrix products that share nothing", "tokens/s", quick=False),
+            Asked("real model: share of what matrix products alone allow", "tokens/s", quick=False),
             Asked("real model: texts that a clamp leaves as they are", "%", quick=False),
             Asked("real model: texts that differ from (ii)", "texts", quick=False),
         ),

@@ -33,7 +33,7 @@ class Runs:
     def __init__(self, model: LoadedModel, values: Sequence[float], neuron: int = 373, prompts: int = 50) -> None:
         sets = [load_prompt_set(n, folders=[paths.shipped_prompts()], base=Path()) for n in ("reasoning", "watching")]
         texts = [prompt.text for one in sets for prompt in one.prompts][:prompts]
-        layer = model.shape.n_layers - 1
+        self.layer = layer = model.shape.n_layers - 1
         self.model = model
         self.prompts = [tuple(model.tokenizer.encode(text, prepend_bos=False)) for text in texts]
         self.sites = [f"blocks.{layer}.mlp.hook_post", f"blocks.{layer}.hook_resid_post"]
@@ -65,23 +65,34 @@ class Runs:
 
 
 class Limit:
-    """How fast runs could be written if the matrix products with the weights were all there is to do.
+    """How fast a batch could be written if the matrix products with the weights were all there is to do.
 
-    Each run's tokens go through the blocks and the unembedding once, at the rows that its batch has, and each prompt
-    through the blocks once; attention, norms, choosing and everything else is free.
+    Each prompt goes through the blocks once; then, at every step, each text that differs from the others so far goes
+    through the blocks below the edited one, and each row through that one and the unembedding. Attention, norms,
+    choosing and everything else is free. Texts that were written tell how many differ at each step.
     """
 
+    _STEPS = 8
+    """Steps that are measured, spread over all of them, at each look."""
+
     def __init__(self, plain: PlainModel, runs: Runs) -> None:
-        self._products = plain.products()
+        self._products = plain.products(own_from=runs.layer)
         self._runs = runs
 
-    def rate(self, batch: Sequence[int], times: int) -> float:
-        """Tokens a second, from the median of some steps."""
-        prompts = {self._runs.grid.prompt(index) for index in batch}
-        columns = sum(len(self._runs.prompts[prompt]) for prompt in prompts)
-        step = statistics.median(self._products.seconds(len(batch), unembed=True, times=times))
-        prefill = statistics.median(self._products.seconds(columns, unembed=False, times=3))
-        return len(batch) * TOKENS / (TOKENS * step + prefill)
+    def rate(self, batch: Sequence[int], texts: Sequence[Sequence[int]]) -> float:
+        """Tokens a second of a batch that wrote these texts."""
+        prompts = [self._runs.prompts[self._runs.grid.prompt(index)] for index in batch]
+        columns = sum(map(len, set(prompts)))
+        # The last token is fed too: what it leaves is captured.
+        steps = [
+            self._products.step_seconds(self._different(prompts, texts, 1 + before), len(batch))
+            for before in spread_over(TOKENS, self._STEPS)
+        ]
+        return len(batch) * TOKENS / (TOKENS * statistics.mean(steps) + self._products.prefill_seconds(columns))
+
+    @staticmethod
+    def _different(prompts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]], fed: int) -> int:
+        return len({(tuple(prompt), tuple(text[:fed])) for prompt, text in zip(prompts, texts, strict=True)})
 
 
 class Compared:
@@ -99,12 +110,11 @@ class Compared:
         self._theirs: list[tuple[int, tuple[int, ...], Sequence[np.ndarray]]] = []
 
     def batch(self, batch: Sequence[int], limit: Limit) -> None:
-        """Write a batch, between two looks at the limit."""
-        before = limit.rate(batch, 4)
+        """Write a batch, and look at the limit of what was written."""
         peak, took, results = peak_above(self.runs.written, batch)
         self.peak = max(self.peak, peak)
         self.ours.append(len(batch) * TOKENS / took)
-        self.limits.append(statistics.mean([before, limit.rate(batch, 4)]))
+        self.limits.append(limit.rate(batch, [result.tokens for result in results]))
         self.results.update(zip(batch, results, strict=True))
 
     def run(self, index: int) -> None:
@@ -171,7 +181,6 @@ def taken(
     What is known is told after every value: where the time is up, the last of it counts.
     """
     limit = Limit(compared.plain, compared.runs)
-    limit.rate(batches[0], 1)
     due: dict[int, list[int]] = {}
     for turn, condition in zip(
         spread_over(len(batches), values), spread_over(len(compared.runs.edits), values), strict=True
@@ -228,7 +237,7 @@ def real(options: Options) -> None:
     def tell() -> None:
         said = _said(compared, len(runs.batches[0]))
         report.rates("real model: against one value at a time (ii)", *against(compared, compared.by_value), said)
-        report.rates("real model: against matrix products that share nothing", compared.ours, compared.limits, said)
+        report.rates("real model: share of what matrix products alone allow", compared.ours, compared.limits, said)
         report.add(Measured("real model: texts that a clamp leaves as they are", 100 * compared.staying(), note=said))
         differing, of, farthest = compared.equality()
         note = f"of {of}; the others' vectors differ by at most {farthest:.1e} of their largest coordinate"

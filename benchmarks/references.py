@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import seconds
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
@@ -174,27 +174,29 @@ class PlainModel:
             there = torch.cat([stream[span] for stream, span in zip(streams, spans, strict=True)])
             return list(self.model.lm_head(there).log_softmax(dim=-1).split([len(tokens) for _, tokens in texts]))
 
-    def products(self) -> Products:
-        """The matrix products of a token, with the model's own weights."""
-        return Products(self.model)
+    def products(self, own_from: int) -> Products:
+        """The matrix products of a token, with the model's own weights; rows that are alike part at a layer."""
+        return Products(self.model, self._blocks, own_from)
 
 
 class Products:
-    """Every matrix product with weights that one token takes, at a number of rows: what no decoder can do without.
+    """Every matrix product with weights that one token takes: what no decoder can do without.
 
-    The unembedding is taken whole and in stretches of the vocabulary, and the faster counts: a limit is the best known.
+    Rows whose texts were alike so far go through the blocks below an edit as one. The unembedding is taken whole and in
+    stretches of the vocabulary, and the faster counts: a limit is the best known.
+
+    Args:
+        model: from Hugging Face.
+        blocks: its blocks.
+        own_from: the first block that every row goes through by itself.
     """
 
     _STRETCH = 1024
 
-    def __init__(self, model: Any) -> None:
-        head = model.get_output_embeddings()
-        self._blocks = [
-            module
-            for module in model.modules()
-            if module is not head and (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D")
-        ]
-        self._head = head
+    def __init__(self, model: Any, blocks: Sequence[nn.Module], own_from: int) -> None:
+        self._head = model.get_output_embeddings()
+        self._shared = [module for block in blocks[:own_from] for module in _products_in(block)]
+        self._own = [module for block in blocks[own_from:] for module in _products_in(block)]
 
     @staticmethod
     def _through(module: Any, rows: Tensor) -> Tensor:
@@ -202,35 +204,33 @@ class Products:
             return nn.functional.linear(rows, module.weight, module.bias)
         return torch.addmm(module.bias, rows, module.weight)
 
-    def _entering(self, modules: Sequence[Any], rows: int) -> list[Tensor]:
+    def _blocks_seconds(self, modules: Sequence[Any], rows: int) -> float:
         widths = [m.in_features if isinstance(m, nn.Linear) else m.weight.shape[0] for m in modules]
         made = {width: torch.randn(rows, width) for width in widths}
-        return [made[width] for width in widths]
+        return seconds(lambda: [self._through(m, made[width]) for m, width in zip(modules, widths, strict=True)])
 
-    def seconds(self, rows: int, *, unembed: bool, times: int) -> list[float]:
-        """Seconds of one step of so many rows: the products of every block, and of the unembedding."""
+    def step_seconds(self, alike: int, rows: int) -> float:
+        """Seconds of one step of so many rows, with so many different texts so far: blocks and unembedding."""
         with torch.inference_mode():
-            entering = self._entering(self._blocks, rows)
+            blocks = self._blocks_seconds(self._shared, alike) + self._blocks_seconds(self._own, rows)
             hidden = torch.randn(rows, self._head.in_features)
             logits = torch.empty(rows, self._head.out_features)
-            spent: list[float] = []
-            for _ in range(times):
-                began = time.perf_counter()
-                for module, made in zip(self._blocks, entering, strict=True):
-                    self._through(module, made)
-                took = time.perf_counter() - began
-                if unembed:
-                    took += min(self._unembedded(hidden, logits, width) for width in (len(logits.T), self._STRETCH))
-                spent.append(took)
-        return spent
+            widths = self._head.out_features, self._STRETCH
+            return blocks + min(seconds(lambda width=width: self._unembed(hidden, logits, width)) for width in widths)
 
-    def _unembedded(self, hidden: Tensor, logits: Tensor, width: int) -> float:
-        """Seconds that the logits take, so many token ids at a time."""
-        began = time.perf_counter()
+    def prefill_seconds(self, columns: int) -> float:
+        """Seconds that so many columns of prompts take through the blocks."""
+        with torch.inference_mode():
+            return self._blocks_seconds([*self._shared, *self._own], columns)
+
+    def _unembed(self, hidden: Tensor, logits: Tensor, width: int) -> None:
         for first in range(0, logits.shape[1], width):
             part = slice(first, first + width)
             logits[:, part] = hidden @ self._head.weight[part].T
-        return time.perf_counter() - began
+
+
+def _products_in(block: nn.Module) -> list[Any]:
+    return [m for m in block.modules() if isinstance(m, nn.Linear) or type(m).__name__ == "Conv1D"]
 
 
 def spotlight_by_angles(
