@@ -166,7 +166,7 @@ def survey_of(session: Session, texts: Literal["reported", "all"] = "reported") 
         remedy = "srm-explorer survey SPEC --neurons all makes one"
         raise ExplorerError("it surveys no neurons", where=session.name, remedy=remedy)
     tables = session.survey()
-    if tables is None or not any(part is not None and len(part.cells) for part in (tables.forced, tables.free)):
+    if tables is None or not any(tables.finished):
         what = "none of its neurons is finished yet"
         raise ExplorerError(what, where=session.name, remedy="run the same command to go on")
     seen = np.array([session.prompts_seen[prompt] for prompt in tables.prompt.tolist()], np.bool_)

@@ -252,11 +252,11 @@ class RayExecutor:
                     self._deaths = 0
                     yield Finished(task, None, "")
             self._replace_the_dead()
+            busy = [(hand.task, hand.look) for hand in self._hands if hand.task is not None]
             if counted:
-                busy = [hand for hand in self._hands if hand.task is not None]
-                meter.in_flight(
-                    [Flight(hand.task.rows, hand.look.step, hand.look.tokens) for hand in busy if hand.task]
-                )
+                meter.in_flight([Flight(task.rows, look.step, look.tokens) for task, look in busy])
+            elif any(task.tokens for task, _ in busy):
+                meter.fly(sum(min(look.tokens / task.tokens, 1.0) for task, look in busy if task.tokens))
             else:
                 meter.halt(0, 0)
 

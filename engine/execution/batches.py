@@ -61,6 +61,11 @@ class BatchTask:
         """A row a run."""
         return len(self.indices)
 
+    @property
+    def tokens(self) -> int:
+        """Told by the meter, which counts steps."""
+        return 0
+
     def carry_out(self, bench: Bench, report: Report) -> BatchDone:
         """Decode them; errors as a task's."""
         maker = bench.maker
@@ -98,6 +103,11 @@ class NormsTask:
     @property
     def rows(self) -> int:
         """None: it is read."""
+        return 0
+
+    @property
+    def tokens(self) -> int:
+        """Not told."""
         return 0
 
     def carry_out(self, bench: Bench, report: Report) -> dict[str, NDArray[np.float64]]:

@@ -19,7 +19,7 @@ from srm_explorer.engine.session import PromptRecord
 from srm_explorer.engine.session.survey import MOST_CHARACTERS
 
 Report: TypeAlias = Callable[[int, int], None]
-"""Told of every step: its number, and how many rows still write. Raises `Stopped` where that is wished."""
+"""Told of every step: its number, and how many tokens it wrote or read. Raises `Stopped` where that is wished."""
 
 Result = TypeVar("Result", covariant=True)
 
@@ -100,6 +100,11 @@ class Task(Protocol[Result]):
     @property
     def rows(self) -> int:
         """How many rows go through the model together."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that its report will tell of, at most; 0 where how far it is is not shown."""
         ...
 
     def carry_out(self, bench: Bench, report: Report) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from srm_explorer.engine.errors import is_out_of_memory
 from srm_explorer.engine.execution.bench import Bench, Report, Subject, Task
@@ -61,7 +61,8 @@ class Executor(Protocol):
         Args:
             take: called from this thread whenever somebody is free; also again after a task that did not fit.
             meter: told of what is in flight; asked whether to stop.
-            counted: whether steps are shown as those of the runs. Whoever takes the result ends the batch at the meter.
+            counted: whether steps are shown as those of the runs, else as a share of the stage's parts. Whoever takes
+                the result ends the batch, or the part, at the meter.
 
         Yields:
             what is finished, as it comes.
@@ -171,7 +172,7 @@ class LocalExecutor:
         while (task := take("")) is not None:
             if counted:
                 meter.begin_batch(task.rows)
-            yield Finished(task, self._station.carry_out(task, meter.step if counted else meter.halt))
+            yield Finished(task, self._station.carry_out(task, meter.step if counted else flying(task, meter)))
 
     def news(self) -> Sequence[EventRecord]:
         """Nothing."""
@@ -180,6 +181,20 @@ class LocalExecutor:
     def close(self) -> None:
         """The model stays with whoever gave it."""
         self._station.rest()
+
+
+def flying(task: Task[Any], meter: Meter) -> Report:
+    """Tell a meter how much of a part is done, by its tokens; of a task that tells of none, only whether to stop."""
+    if not task.tokens:
+        return meter.halt
+    done = 0
+
+    def report(_step: int, tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        meter.fly(min(done / task.tokens, 1.0))
+
+    return report
 
 
 def _unheard(_step: int, _writing: int) -> None:

@@ -103,6 +103,11 @@ class MeansTask:
         """A row a run."""
         return len(self.part)
 
+    @property
+    def tokens(self) -> int:
+        """Not told."""
+        return 0
+
     def carry_out(self, bench: Bench, report: Report) -> Means:
         """Take their means; halved where they do not fit into memory, other errors as a task's."""
         maker = bench.maker

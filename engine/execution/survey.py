@@ -97,6 +97,11 @@ class ReadingTask:
         """A text at a time."""
         return 1
 
+    @property
+    def tokens(self) -> int:
+        """Not told."""
+        return 0
+
     def carry_out(self, bench: Bench, report: Report) -> LayerReading:
         """Measure them; errors as a task's."""
         width = bench.model.shape.width(Site.parse(self.site))
@@ -178,6 +183,11 @@ class ForcedPart:
         """Rows of a pass."""
         return self.most
 
+    @property
+    def tokens(self) -> int:
+        """The texts', under every setting."""
+        return sum(map(len, self.texts.tokens)) * sum(map(len, self.values))
+
     def carry_out(self, bench: Bench, report: Report) -> dict[str, NDArray[Any]]:
         """Score them: arrays as `ForcedScores` has them, of these cells, the tokens' texts too; errors as a task's."""
         # What the last free batch left with the model is room for keys and values, of which scoring needs none.
@@ -237,6 +247,7 @@ class FreePart:
         planes: place of the site, and [2, d] basis, of each plane.
         kept: [cell] whether full vectors are kept.
         most: rows of a batch, at most.
+        steps: tokens of a text, at most.
     """
 
     number: int
@@ -249,6 +260,7 @@ class FreePart:
     planes: tuple[tuple[int, NDArray[np.float64]], ...]
     kept: tuple[bool, ...]
     most: int
+    steps: int
 
     @property
     def depth(self) -> str:
@@ -259,6 +271,11 @@ class FreePart:
     def rows(self) -> int:
         """Rows of a batch."""
         return self.most
+
+    @property
+    def tokens(self) -> int:
+        """As many as it may write."""
+        return len(self.texts) * sum(map(len, self.values)) * self.steps
 
     def carry_out(self, bench: Bench, report: Report) -> dict[str, NDArray[Any]]:
         """Write them: arrays as `FreeRuns` has them, of these cells; errors as a task's."""
@@ -372,7 +389,8 @@ class PartMaker:
         named = set(self.experiment.survey.kept_cells(template, [(layer, neuron) for neuron in neurons]))
         kept = tuple((layer, neuron) in named for neuron in neurons)
         vectors = tuple(array[at] for array in baseline.vectors)
-        return FreePart(number, site, op, neurons, values, written, vectors, baseline.planes, kept, rows)
+        steps = self.experiment.generation.tokens
+        return FreePart(number, site, op, neurons, values, written, vectors, baseline.planes, kept, rows, steps)
 
     def _named(
         self, cells: NDArray[np.integer]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.batches import same_rows
 from srm_explorer.engine.execution.bench import Bench
+from srm_explorer.engine.execution.executor import flying
 from srm_explorer.engine.execution.survey import FreePart, GivenTexts, OfBaseline, Part, PartMaker
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.experiment.survey import site_of
@@ -153,18 +153,16 @@ class SavedParts:
         maker = PartMaker(self.session.spec, self.tables, self._texts, self.session.prompts)
         baseline = OfBaseline.of(self.session, kept) if self.layout.free else None
         found = _Comparison(self.tables)
-        began = time.monotonic()
-        meter.part("survey", 0, len(self))
+        meter.begin_parts("survey", 0, len(self))
         for number, (depth, where, cells, rows) in enumerate(self):
             if baseline is None or self.tables.free is None or depth == "forced":
                 part: Part = maker.forced(number, cells, rows)
             else:
                 part = maker.free(number, cells, rows, self.tables.free.texts, baseline)
             with same_rows(rows, bench.model):
-                arrays = part.carry_out(bench, meter.halt)
+                arrays = part.carry_out(bench, flying(part, meter))
             found.take(part, where, arrays)
-            left = (time.monotonic() - began) / (number + 1) * (len(self) - number - 1)
-            meter.part("survey", number + 1, len(self), left)
+            meter.part("survey", number + 1, len(self))
         return SurveyAgain(len(self._cells("forced")), len(self._cells("free")), found.differing())
 
     @property

@@ -143,9 +143,9 @@ class Surveying:
         # Free parts of a survey that goes on are counted once they are known.
         before = 0 if depth == "forced" else len(plan.forced)
         total = len(plan.forced) + len(plan.free)
-        began, first, tokens = time.monotonic(), len(queue), 0
+        began, tokens = time.monotonic(), 0
         if queue:
-            self.meter.part("survey", before + len(done), total)
+            self.meter.begin_parts("survey", before + len(done), total)
 
         def take(by: str) -> Part | None:
             if self.meter.stop.level or not queue:
@@ -164,7 +164,7 @@ class Surveying:
             left -= 1
             spent = time.monotonic() - began
             self.rates[depth] = tokens / spent if spent > 0 else 0.0
-            self.meter.part("survey", before + len(spans) - left, total, left * spent / (first - left))
+            self.meter.part("survey", before + len(spans) - left, total)
         return not left
 
     def _task(self, depth: str, number: int, rows: int) -> Part:

@@ -33,6 +33,7 @@ class Progress:
         memory: bytes that the process, or on CUDA its tensors at their most, take; None where that is not known.
         waits_for: process that has the device, while it waits for it; 0 where that cannot be named.
         part: finished parts of a stage that is no run of texts, of `parts`; both 0 where it has none.
+        flying: how much of a part, or of several at once, is done of what is in flight.
     """
 
     stage: Stage
@@ -48,6 +49,7 @@ class Progress:
     waits_for: Whole | None = None
     part: Whole = 0
     parts: Whole = 0
+    flying: Number = 0.0
 
     @property
     def counted(self) -> str:
@@ -56,8 +58,8 @@ class Progress:
 
     @property
     def stage_share(self) -> float:
-        """Finished part of a stage of parts, else of the whole, 0 to 1."""
-        return min(self.part / self.parts, 1.0) if self.parts else self.share
+        """Finished part of a stage of parts, what is in flight included, else of the whole, 0 to 1."""
+        return min((self.part + self.flying) / self.parts, 1.0) if self.parts else self.share
 
     @property
     def share(self) -> float:
@@ -132,14 +134,38 @@ class Meter:
     _spent: float = 0.0
     _memory: int | None = None
     _weigh_due: float = 0.0
+    _parted: Progress = field(default_factory=lambda: Progress("waiting"))
+    _parts_timed: bool = False
+    _parts_before: int = 0
+    _parts_began: float = 0.0
 
     def stage(self, stage: Stage, waits_for: int | None = None) -> None:
         self._tell(Progress(stage, self.runs_done, self.runs, tokens=self._tokens, waits_for=waits_for))
 
-    def part(self, stage: Stage, part: int, parts: int, seconds_left: float | None = None) -> None:
+    def begin_parts(self, stage: Stage, part: int, parts: int) -> None:
+        """Begin a stage whose parts take about as long as one another; raise Stopped if that is wished.
+
+        Args:
+            part: how many are finished.
+        """
+        self.part(stage, part, parts)
+        self._parts_timed, self._parts_before, self._parts_began = True, part, time.monotonic()
+
+    def part(self, stage: Stage, part: int, parts: int) -> None:
         """Tell how far a stage of parts is; raise Stopped if that is wished."""
-        counts = self.runs_done, self.runs
-        self._tell(Progress(stage, *counts, seconds_left=seconds_left, memory=self._weighed(), part=part, parts=parts))
+        if stage != self._parted.stage:
+            self._parts_timed = False
+        self._parted = Progress(stage, self.runs_done, self.runs, part=part, parts=parts)
+        self.fly(0.0)
+
+    def fly(self, share: float) -> None:
+        """Tell how much of the parts in flight is done, 1 for each that is; raise Stopped if that is wished."""
+        told = self._parted
+        done = told.part - self._parts_before + share
+        spent = time.monotonic() - self._parts_began
+        timed = self._parts_timed and done > 0
+        left = spent * max(0.0, told.parts - told.part - share) / done if timed else None
+        self._tell(dataclasses.replace(told, flying=share, seconds_left=left, memory=self._weighed()))
         if self.stop.level > 1:
             raise Stopped
 

@@ -135,10 +135,14 @@ class SurveyTables:
         return len(self.layer)
 
     @property
+    def finished(self) -> tuple[int, int]:
+        """How many cells are scored, and written under."""
+        return 0 if self.forced is None else len(self.forced.cells), 0 if self.free is None else len(self.free.cells)
+
+    @property
     def standing(self) -> str:
         """How far it is, in words."""
-        scored = 0 if self.forced is None else len(self.forced.cells)
-        written = 0 if self.free is None else len(self.free.cells)
+        scored, written = self.finished
         parts = [f"{scored:,} of {self.planned_forced:,} neurons scored"] if self.planned_forced else []
         parts += [f"{written:,} of {self.planned_free:,} written under"] if self.planned_free else []
         return ", ".join(parts)

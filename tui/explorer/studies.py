@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.backend.study_runner import StudyRunner
@@ -141,5 +142,7 @@ class StudyController:
 
     def subject(self) -> StudySubject:
         """What studies are asked about now."""
-        state = self._view.results.state
-        return StudySubject(state.session, state.plane, tuple(state.by), self._editor.data)
+        state, shown = self._view.results.state, self._sessions.shown
+        is_saved = state.session is None or state.session.path is not None
+        run = None if is_saved or shown is None else paths.run_folder(shown)
+        return StudySubject(state.session, state.plane, tuple(state.by), self._editor.data, run)

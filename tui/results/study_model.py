@@ -32,12 +32,14 @@ class StudySubject:
         plane: index of the plane in view.
         by: how runs are grouped.
         draft: the experiment that is being edited, as plain data; empty before it is known.
+        run: the folder in which the session's runs are collected, while it is not saved.
     """
 
     session: Session | None
     plane: int = 0
     by: tuple[str, ...] = ()
     draft: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    run: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Question:
 
     Attributes:
         study: its name.
-        path: the session's file; None for a study of a model alone.
-        revision: of the session; a session that was saved again is asked about anew.
+        path: the session's file, or the folder of its run; None for a study of a model alone.
+        revision: of the session; a session that was saved again is asked about anew. Of a run: how much is finished.
         settings: as JSON, so that equal questions are equal.
         model: whether the worker answers it.
     """
@@ -157,9 +159,16 @@ class StudyCache:
         saved = session is not None and session.path is not None
         if topic.needs_session and not saved:
             return None
-        settings = json.dumps(self.settings(topic, subject), sort_keys=True, ensure_ascii=False)
         path = session.path if session is not None and saved else None
-        return Question(topic.study, path, session.revision if session is not None else 0, settings, topic.model)
+        return self._question(topic, subject, path, session.revision if session is not None else 0)
+
+    def question_of_run(self, topic: Topic, subject: StudySubject, finished: int) -> Question | None:
+        """The question about a session that is not saved yet, of which so much is finished."""
+        return None if subject.run is None else self._question(topic, subject, subject.run, finished)
+
+    def _question(self, topic: Topic, subject: StudySubject, path: Path | None, revision: int) -> Question:
+        settings = json.dumps(self.settings(topic, subject), sort_keys=True, ensure_ascii=False)
+        return Question(topic.study, path, revision, settings, topic.model)
 
     def ask(self, question: Question) -> bool:
         """Note that a question is asked; False where it was before."""

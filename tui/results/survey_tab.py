@@ -30,9 +30,11 @@ NO_SURVEY = (
     "every one of them is then changed as its intervention says"
 )
 STILL_SURVEYED = (
-    "The neurons are listed when the survey is saved\n\nuntil then the last line tells how far it is; c stops it, and "
-    "what is finished is shown"
+    "The survey has begun\n\n"
+    "the first neurons are listed as soon as they are finished; the last line tells how far it is"
 )
+GROWTH = 1.25
+"""What is finished of a survey that goes on is ranked anew when there is so many times as much."""
 NOTES = 2
 """Lines of notes under the table, which has the room that there is."""
 
@@ -88,6 +90,11 @@ class SurveyTab(StudyTab, FilteredTab):
         self._listings: dict[str, TableListing] = {}
         """By the name of its table; each is sorted and filtered by itself, marked are neurons on all of them."""
         self._marks: set[tuple[int, int]] = set()
+        self._asked: Question | None = None
+        """The newest question about a survey that goes on."""
+        self._asked_of = (0, 0)
+        self._ranked: Question | None = None
+        """The newest that was answered."""
 
     def compose(self) -> ComposeResult:
         *above, picture, notes = super().compose()
@@ -205,7 +212,40 @@ class SurveyTab(StudyTab, FilteredTab):
 
     def _question(self) -> Question | None:
         session = self._subject.session if self._subject is not None else None
-        return super()._question() if session is not None and session.spec.survey else None
+        if session is None or not session.spec.survey:
+            return None
+        return super()._question() if session.path is not None else self._ranked or self._asked
+
+    def _refresh(self) -> None:
+        self._follow()
+        super()._refresh()
+
+    def _follow(self) -> None:
+        """Ask about what is finished of a survey that goes on; until there is more, what was answered last is shown."""
+        topic, subject, cache = self.topic, self._subject, self._cache
+        session = subject.session if subject is not None else None
+        if topic is None or subject is None or cache is None or session is None or session.path is not None:
+            self._asked = self._ranked = None
+            return
+        tables = session.surveyed
+        finished = (0, 0) if tables is None else tables.finished
+        question = cache.question_of_run(topic, subject, sum(finished)) if any(finished) else None
+        if question is None:
+            self._asked = self._ranked = None
+            return
+        last = self._asked
+        if last is None or (last.path, last.settings) != (question.path, question.settings):
+            self._ranked = None
+        else:
+            answer = cache.answer(last)
+            if isinstance(answer, tuple):
+                self._ranked = last
+            if answer is None or not any(
+                now > before and now >= GROWTH * before for now, before in zip(finished, self._asked_of, strict=True)
+            ):
+                return
+        self._asked, self._asked_of = question, finished
+        self._ask(cache, question)
 
     def _without_question(self) -> str:
         session = self._subject.session if self._subject is not None else None
@@ -252,21 +292,25 @@ class SurveyTab(StudyTab, FilteredTab):
         if figure is None:
             return
         # The table asks for the rows it has been given, also while others are listed.
-        rows, signs = listing.rows, glyphs_of(self.app)
+        rows, at, signs = listing.rows, listing.columns, glyphs_of(self.app)
         keys = [column.key for column in figure.columns]
 
         chosen = self._chosen()
 
         def cell(row: int, key: str) -> Cell:
-            at = rows[row]
-            shown = figure.shown(at, keys.index(key))
-            return (shown, "base") if listing.neuron(at) == chosen else shown
+            shown = figure.shown(rows[row], keys.index(key))
+            return (shown, "base") if listing.neuron(rows[row]) == chosen else shown
+
+        def key(row: int) -> object:
+            # By neuron, where rows have one: in the next table it stands in another row.
+            cells = figure.rows[rows[row]]
+            return rows[row] if at is None else (cells[at[0]], cells[at[1]])
 
         def mark(row: int) -> Cell:
             return (signs.lit, "lit") if listing.is_marked(rows[row]) else ""
 
         table.set_sort(listing.order.column or None, listing.order.descending)
-        table.set_rows(len(rows), cell, lambda row: rows[row], mark, stay=table.held)
+        table.set_rows(len(rows), cell, key, mark, stay=table.held)
         table.opens = self._leads_on(table.cursor)
         line = self.query_one(".-listed", Static)
         line.set_class(bool(listing.problem), "-problem")

@@ -48,6 +48,7 @@ class TableListing:
         only_marked: whether others are left out.
         marks: (layer, neuron) of what is marked.
         rows: [listed] the table's rows.
+        columns: those of the layer and the neuron; None where rows have none.
 
     Args:
         marks: that several tables share.
@@ -61,8 +62,7 @@ class TableListing:
         self.only_marked = False
         self.marks = set[Neuron]() if marks is None else marks
         self.rows: list[int] = []
-        self._at: tuple[int, int] | None = None
-        """Columns of the layer and the neuron."""
+        self.columns: tuple[int, int] | None = None
         self._mask: Mask | None = None
         self._asks_marks = False
         self._numbers: dict[str, Numbers] = {}
@@ -74,7 +74,7 @@ class TableListing:
             return
         self.table, self._numbers, self._words, self._mask = table, {}, None, None
         keys = [column.key for column in table.columns]
-        self._at = (keys.index("layer"), keys.index("neuron")) if {"layer", "neuron"} <= set(keys) else None
+        self.columns = (keys.index("layer"), keys.index("neuron")) if {"layer", "neuron"} <= set(keys) else None
         if self.order.column not in ("", *keys):
             self.order = Order()
         self.set_filter(self.filter_text)
@@ -83,13 +83,13 @@ class TableListing:
     @property
     def has_neurons(self) -> bool:
         """Whether its rows are neurons, which can be marked."""
-        return self._at is not None
+        return self.columns is not None
 
     def neuron(self, row: int) -> Neuron | None:
         """(layer, neuron) of a row; None where it is of none."""
-        if self.table is None or self._at is None:
+        if self.table is None or self.columns is None:
             return None
-        layer, neuron = (self.table.rows[row][at] for at in self._at)
+        layer, neuron = (self.table.rows[row][at] for at in self.columns)
         return (layer, neuron) if isinstance(layer, int) and isinstance(neuron, int) else None
 
     def is_marked(self, row: int) -> bool:

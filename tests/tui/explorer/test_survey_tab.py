@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import csv
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from textual.widgets import Input
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.survey import cell_experiment
+from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.runs.journal_records import RunStart
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.resume import default_path
-from srm_explorer.engine.session import load_session
+from srm_explorer.engine.runs.survey import FORCED, Plan, SurveyKept, SurveyPlanned
+from srm_explorer.engine.session import SurveyTables, load_session
+from srm_explorer.engine.session.survey import FORCED_AXES, PLAN_TABLES
 from srm_explorer.tui.explorer.startup import LaunchOptions
-from tests.surveyed import surveyed
+from tests.surveyed import WIDTH, surveyed
 
 pytestmark = pytest.mark.process
 
@@ -52,7 +61,7 @@ def test_neurons_are_filtered_sorted_marked_and_drawn(drive: Any, survey: Path, 
         await until(lambda: "60 of 60 neurons · by layer · reversed · 1 marked" in app.text(), "the order")
         assert [tab.listing.neuron(row)[0] for row in tab.listing.rows] == [2] * 30 + [1] * 30
         await pilot.press("f")
-        await until(lambda: tab.table.key is not None and tab.listing.neuron(tab.table.key) == (1, 7), "its own neuron")
+        await until(lambda: tab.table.key == (1, 7), "its own neuron")
         # What is marked stands on both pictures, beside the experiment's own.
         await pilot.press("v")
         await until(lambda: "how far neurons move the texts" in app.text(), "the distribution")
@@ -117,3 +126,63 @@ def test_enter_asks_and_runs_a_neuron_and_marks_are_of_one_session(drive: Any, s
         assert "marked" not in app.text()
 
     drive(test, LaunchOptions(session=survey), size=(100, 30))
+
+
+def written_parts(writer: JournalWriter, tables: SurveyTables, ends: Sequence[int]) -> Iterator[None]:
+    """Write the plan of a survey that scores, then a part up to each of these cells whenever it is asked for more."""
+    forced = tables.forced
+    assert forced is not None
+    spans = tuple(itertools.pairwise((0, *ends)))
+    own = {name: getattr(tables, name) for name in PLAN_TABLES}
+    plan = Plan(**own, chose=tables.chose, forced=spans, free=(), chosen=(), rows=8, together=8)
+    writer.append_tables(plan.to_arrays(), lambda shard, sha256: SurveyPlanned(shard, sha256, spans, (), 8, 8))
+    for number, (start, stop) in enumerate(spans):
+        arrays = {
+            f"{FORCED}{name}": getattr(forced, name).take(range(start, stop), axis=axis)
+            for name, axis in FORCED_AXES.items()
+        }
+        kept = functools.partial(SurveyKept, "forced", number)
+        writer.append_tables(arrays, lambda shard, sha256, kept=kept: kept(shard, sha256, 8))
+        yield
+
+
+def test_a_survey_that_goes_on_lists_what_is_finished_and_the_highlight_stays_on_its_neuron(
+    drive: Any, own_folders: Path
+) -> None:
+    # The second part brings the neuron that moves the texts most.
+    made = surveyed(None, layers=(1,), neurons=30, planted={(1, 4): 6.0, (1, 25): 20.0})
+    path = paths.session_path("growing")
+    extra = RunStart(made.prompts, created="now")
+    layout = Layout(len(made.runs), 0, (tuple(range(len(made.runs))),))
+    writer = JournalWriter.create(paths.run_folder(path), made.spec, layout=layout, extra=extra)
+    vectors = {site: np.ones((len(made.runs), WIDTH), np.float32) for site in made.spec.capture.sites}
+    tables = made.survey()
+    assert tables is not None
+    parts = written_parts(writer, tables, (10, 12, 30))
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        results = app.explorer.results
+        await until(lambda: results.state.session is not None, "the run")
+        await pilot.press("3")
+        results.open_tab("Survey")
+        await until(lambda: "The survey has begun" in app.text(), "what is on its way")
+        next(parts)
+        await until(lambda: "10 of 10 neurons" in app.text(), "the first part")
+        tab = results.study_tabs[3]
+        assert "incomplete: 10 of 30 neurons are finished" in " ".join(app.text().split())
+        assert (tab.page.table.rows[0][1], tab.page.table.rows[0][2], tab.table.cursor) == (1, 4, 0)
+        await pilot.press("down")
+        held = tab.table.key
+        next(parts)  # A fifth more: the table stays.
+        await until(lambda: results.state.session.survey().finished == (12, 0), "the second part")
+        next(parts)
+        await until(lambda: "30 of 30 neurons" in app.text(), "the last part")
+        assert "incomplete" not in app.text()
+        assert (tab.page.table.rows[0][2], tab.table.key) == (25, held)
+        writer.close()
+        await until(lambda: "resumes" in app.status_line(), "the offer")
+        assert "30 of 30 neurons" in app.text()
+
+    with writer:
+        writer.append_batch(0, made.runs, vectors, receipt={})
+        drive(test, size=(120, 40))
