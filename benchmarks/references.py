@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measuring import seconds
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
@@ -207,7 +207,7 @@ class Products:
     def _blocks_seconds(self, modules: Sequence[Any], rows: int) -> float:
         widths = [m.in_features if isinstance(m, nn.Linear) else m.weight.shape[0] for m in modules]
         made = {width: torch.randn(rows, width) for width in widths}
-        return seconds(lambda: [self._through(m, made[width]) for m, width in zip(modules, widths, strict=True)])
+        return _seconds(lambda: [self._through(m, made[width]) for m, width in zip(modules, widths, strict=True)])
 
     def step_seconds(self, alike: int, rows: int) -> float:
         """Seconds of one step of so many rows, with so many different texts so far: blocks and unembedding."""
@@ -216,7 +216,7 @@ class Products:
             hidden = torch.randn(rows, self._head.in_features)
             logits = torch.empty(rows, self._head.out_features)
             widths = self._head.out_features, self._STRETCH
-            return blocks + min(seconds(lambda width=width: self._unembed(hidden, logits, width)) for width in widths)
+            return blocks + min(_seconds(lambda width=width: self._unembed(hidden, logits, width)) for width in widths)
 
     def prefill_seconds(self, columns: int) -> float:
         """Seconds that so many columns of prompts take through the blocks."""
@@ -227,6 +227,12 @@ class Products:
         for first in range(0, logits.shape[1], width):
             part = slice(first, first + width)
             logits[:, part] = hidden @ self._head.weight[part].T
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def _products_in(block: nn.Module) -> list[Any]:

@@ -21,6 +21,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.model.direct import TOLERANCE, DirectBlocks, direct_blocks
+from srm_explorer.engine.model.ending import Ending
 
 _ROOM = 16
 """Columns that a layer of a cache makes room for beyond those it is given: it is copied once in so many steps."""
@@ -248,6 +249,11 @@ class WideProduct:
         return target.add_(self._linear.bias) if self._is_biased else target
 
 
+def _near(found: Tensor, expected: Tensor) -> bool:
+    """Whether two ways are as near as they should be, in the precision that both are in."""
+    return float((found - expected).abs().max()) <= TOLERANCE[found.dtype] * float(expected.abs().max())
+
+
 class _Reached(Exception):
     def __init__(self, residual: Tensor) -> None:
         self.residual = residual
@@ -286,6 +292,7 @@ class Blocks:
         self._direct = direct_blocks(model, blocks, points) if self.takes_masks else None
         if self._direct is not None and not self._agrees(self._direct):
             self._direct = None
+        self._can_part_late = self._direct is not None and self._ends_alike(self._direct)
         self.goes_direct = True
         """Whether passes may be computed from the weights, where they can be; the self-test decides."""
 
@@ -320,11 +327,32 @@ class Blocks:
                 feed = feed_of(ids[:, begin:end], positions[:, begin:end], seen[:, :end])
                 expected = self._logits(feed, plain)
                 found, _ = self._directly(direct, feed, kept)
-                if not float((found - expected).abs().max()) <= TOLERANCE[parameter.dtype] * float(
-                    expected.abs().max()
-                ):
+                if not _near(found, expected):
                     return False
         return True
+
+    @torch.inference_mode()
+    def _ends_alike(self, direct: DirectBlocks) -> bool:
+        """Whether rows that part at neurons of the last block get the logits that each gets by itself.
+
+        Where a model norms in less than its own precision they do not; what makes them is for a processor.
+        """
+        weight = direct.unembedding.weight
+        if weight.device.type != "cpu":
+            return False
+        ids = torch.tensor([[0, 3], [5, 1]]) % self._config.get_text_config().vocab_size
+        positions = torch.tensor([[0, 1], [0, 1]])
+        feed = feed_of(ids, positions, torch.ones_like(ids))
+        stream, neurons = (tensor[:, -1] for tensor in direct.to_neurons(feed, self.new_cache()))
+        ending = Ending(direct, torch.tensor([0, 1]), neurons.shape[-1])
+        history = torch.tensor([0, 0, 1, 1])
+        change = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, -2.0], [1.0, 1.0]], dtype=weight.dtype)
+        moved = neurons[history]
+        moved[:, ending.edited] += change
+        leaving = direct.unheard(stream[history], moved)
+        expected = direct.unembedded(direct.normed(leaving))
+        found = ending.write(torch.empty_like(expected), leaving, change, direct.unheard(stream, neurons), history)
+        return _near(found, expected)
 
     def _direct_way(self, cache: LayerCache | None) -> DirectBlocks | None:
         if self._direct is None or not self.goes_direct or (cache is not None and cache.is_plain):
@@ -338,10 +366,14 @@ class Blocks:
         stream, watched = direct.run(feed, cache, **part)
         if not wanted:
             return stream.new_empty(len(stream), 0), watched
-        hidden = direct.normed(stream[:, -1:])[:, 0]
+        return self._unembedded(direct, direct.normed(stream[:, -1:])[:, 0], cache), watched
+
+    def _unembedded(
+        self, direct: DirectBlocks, hidden: Float[Tensor, "row d"], cache: LayerCache
+    ) -> Float[Tensor, "row vocab"]:
         if self._unembedding is None:
-            return direct.unembedded(hidden), watched
-        return self._unembedding.write(hidden, self._target(cache, len(hidden))), watched
+            return direct.unembedded(hidden)
+        return self._unembedding.write(hidden, self._target(cache, len(hidden)))
 
     def _columns(
         self, direct: DirectBlocks, feed: dict[str, Tensor], keep: int, **part: Any
@@ -428,6 +460,61 @@ class Blocks:
         entering = self._as_returned(residual)
         with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
             return self._logits(feed, cache)
+
+    @property
+    def part_late(self) -> bool:
+        """Whether rows can part at the neurons of the last block, nobody listening where that computes nothing."""
+        return self._can_part_late and self._direct_way(None) is not None
+
+    def to_neurons(
+        self, feed: dict[str, Tensor], cache: LayerCache
+    ) -> tuple[Float[Tensor, "row col d"], Float[Tensor, "row col d_mlp"]]:
+        """Run every block, the last one up to its neurons, where they `part_late`.
+
+        Returns:
+            The residual stream that the last block's MLP writes to, and the neurons that it writes with.
+        """
+        return self._late.to_neurons(feed, cache)
+
+    def from_neurons(
+        self,
+        stream: Float[Tensor, "history col d"],
+        neurons: Float[Tensor, "history col d_mlp"],
+        history: Int[Tensor, " row"],
+        cache: LayerCache,
+        ending: Ending | None = None,
+        *,
+        wanted: bool = True,
+    ) -> Float[Tensor, "row vocab"]:
+        """Go on from there with rows, each from its history; return the last column's logits, if they are `wanted`.
+
+        Args:
+            ending: makes logits of those of histories, where that is worth it.
+        """
+        direct = self._late
+        leaving, edited = direct.from_neurons(stream[history], neurons[history])
+        if not wanted:
+            return leaving.new_empty(len(leaving), 0)
+        if ending is None or not ending.is_worth_it(len(stream), len(leaving)):
+            return self._unembedded(direct, direct.normed(leaving[:, -1:])[:, 0], cache)
+        if self._unembedding is None:
+            target = leaving.new_empty(len(leaving), direct.unembedding.out_features)
+        else:
+            target = self._target(cache, len(leaving))
+        change = edited[:, -1, ending.edited] - neurons[history, -1][:, ending.edited]
+        entered = direct.unheard(stream[:, -1], neurons[:, -1])
+        return ending.write(target, leaving[:, -1], change, entered, history)
+
+    def new_ending(self, edited: Int[Tensor, " k"], d_mlp: int) -> Ending:
+        """What makes the logits of rows that edit these neurons of the last block."""
+        return Ending(self._late, edited, d_mlp)
+
+    @property
+    def _late(self) -> DirectBlocks:
+        direct = self._direct_way(None)
+        if direct is None:
+            raise ValueError("somebody listens where nothing is computed from the weights")
+        return direct
 
     def columns(
         self, feed: dict[str, Tensor], keep: int, split: int

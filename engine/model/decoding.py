@@ -16,6 +16,7 @@ from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import feed_of
 from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
+from srm_explorer.engine.model.ending import Ending
 from srm_explorer.engine.model.intervene import (
     Accumulator,
     Capture,
@@ -57,16 +58,26 @@ class RowStream:
     """A batch on its way through the model.
 
     Rows with one prompt and one text so far differ, at most, from the first edited or captured block on. Below that
-    split each *history* goes through once (the head), above it each row (the tail). With a split of 0 every row goes
-    through every block. A plain stream does so by the model's own code, over the library's cache: it is the reference.
+    split each *history* goes through once (the head), above it each row (the tail). Rows that part at the neurons of
+    the last block share that too, up to there. With a split of 0 every row goes through every block. A plain stream
+    does so by the model's own code, over the library's cache: it is the reference.
     """
 
     def __init__(
-        self, model: LoadedModel, rows: Sequence[Row], instruments: HookState, split: int, *, plain: bool = False
+        self,
+        model: LoadedModel,
+        rows: Sequence[Row],
+        instruments: HookState,
+        split: int,
+        *,
+        plain: bool = False,
+        late: bool = False,
     ) -> None:
         self._model = model
         self._instruments = instruments
         self._split = split
+        self._late = late
+        self._ending: Ending | None = None
         prompts = [row.prompt for row in rows]
         self._prompts = list(dict.fromkeys(prompts))
         index = {prompt: number for number, prompt in enumerate(self._prompts)}
@@ -87,6 +98,8 @@ class RowStream:
             self._tune(self._padded.positions, torch.ones_like(self.rows, dtype=torch.bool))
             return self._model.blocks.whole(self._padded.feed(), self._tail)
         shared = Padded(self._prompts, self._model.device)
+        if self._late:
+            return self._prefill_late(shared)
         cache = self._model.blocks.new_cache()
         with self._instruments.paused():
             logits, residual = self._model.blocks.whole_keeping(shared.feed(), cache, self._split)
@@ -103,6 +116,27 @@ class RowStream:
         self._tune(self._padded.positions[:, self._start :], torch.ones_like(self.rows, dtype=torch.bool))
         entering = residual[self._history][:, self._start :]
         return self._model.blocks.tail(self._padded.feed(self._start), self._tail, self._split, entering)
+
+    def _prefill_late(self, shared: Padded) -> Float[Tensor, "row vocab"]:
+        blocks = self._model.blocks
+        stream, neurons = blocks.to_neurons(shared.feed(), self._head)
+        self._head_seen = shared.seen
+        if self._start == self._padded.width:
+            with self._instruments.paused():
+                everyone = torch.arange(len(self._prompts))
+                logits = blocks.from_neurons(stream[:, -1:], neurons[:, -1:], everyone, self._head)
+            return logits[self._history]
+        self._tune(self._padded.positions[:, self._start :], torch.ones_like(self.rows, dtype=torch.bool))
+        return self._part(stream[:, self._start :], neurons[:, self._start :])
+
+    def _part(self, stream: Tensor, neurons: Tensor, *, wanted: bool = True) -> Float[Tensor, "row vocab"]:
+        """Go on with rows from the neurons of the last block of their histories."""
+        blocks = self._model.blocks
+        if self._ending is None:
+            slots = [slot for at_site in self._instruments.slots.values() for slot in at_site]
+            edited = torch.unique(torch.cat([slot.neurons[slot.present].reshape(-1) for slot in slots]))
+            self._ending = blocks.new_ending(edited, neurons.shape[-1])
+        return blocks.from_neurons(stream, neurons, self._history, self._head, self._ending, wanted=wanted)
 
     def feed(
         self, tokens: Int[Tensor, " row"], alive: Bool[Tensor, " row"], *, wanted: bool = True
@@ -123,6 +157,8 @@ class RowStream:
             return self._model.blocks.whole(step, self._tail, wanted=wanted)
         self._head_seen = _grown(self._head_seen)
         shared = feed_of(tokens[speakers, None], positions[speakers], self._head_seen)
+        if self._late:
+            return self._part(*self._model.blocks.to_neurons(shared, self._head), wanted=wanted)
         residual = self._model.blocks.head(shared, self._head, self._split)
         entering = residual[self._history]
         return self._model.blocks.tail(step, self._tail, self._split, entering, wanted=wanted)
@@ -142,7 +178,8 @@ class RowStream:
         kept = torch.nonzero(writing[self.rows]).flatten()
         if not len(kept) or len(kept) > _COMPACT_AT * len(self.rows):
             return logits
-        self._tail.select(kept)
+        if not self._late:
+            self._tail.select(kept)
         self._instruments.select(kept)
         self.rows, self._history = self.rows[kept], self._history[kept]
         self._seen, self._next = self._seen[kept], self._next[kept]
@@ -151,7 +188,7 @@ class RowStream:
     def taken(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Give up what was cached: keys and values of every layer in turn, a row each for every row of the batch."""
         for layer in range(len(self._model.blocks)):
-            below = layer < self._split
+            below = layer < self._split + self._late
             keys, values = (self._head if below else self._tail).take(layer)
             if below:
                 # A layer may lie on another device than those that say which rows.
@@ -176,7 +213,7 @@ class RowStream:
             whole = self._model.blocks.new_cache()
             for layer, (keys, values) in enumerate(self.taken()):
                 whole.put(layer, keys, values)
-            self._tail, self._head, self._split = whole, self._model.blocks.new_cache(), 0
+            self._tail, self._head, self._split, self._late = whole, self._model.blocks.new_cache(), 0, False
             return self.rows
         places, copied = _places(parents)
         if len(copied) or len(first) != len(self._head_seen):
@@ -220,7 +257,18 @@ def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: HookState,
     lowest = min((Site.parse(site).layer for site in sites), default=0)
     worth_it = len({row.prompt for row in rows}) <= _MERGE_AT * len(rows)
     share = share and model.shares_blocks
-    return RowStream(model, rows, instruments, lowest if share and worth_it else 0, plain=not share)
+    split = lowest if share and worth_it else 0
+    late = 0 < split == len(model.blocks) - 1 and model.blocks.part_late and _part_at_neurons(instruments)
+    return RowStream(model, rows, instruments, split, plain=not share, late=late)
+
+
+def _part_at_neurons(instruments: HookState) -> bool:
+    """Whether all that is edited of a block are neurons of its MLP, and nothing before them is captured."""
+    kinds = {Site.parse(site).kind for site in instruments.slots}
+    kept = {Site.parse(accumulator.capture.site).kind for accumulator in instruments.accumulators}
+    slots = [slot for at_site in instruments.slots.values() for slot in at_site]
+    known = kinds == {"mlp.hook_post"} and all(slot.direction is None for slot in slots)
+    return known and kept <= {"mlp.hook_post", "hook_mlp_out", "hook_resid_post"}
 
 
 def _first_tail_column(rows: Sequence[Row], instruments: HookState, width: int, split: int, n_blocks: int) -> int:

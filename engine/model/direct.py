@@ -77,6 +77,42 @@ class _Block:
 
 
 @dataclass(frozen=True)
+class LastNorm:
+    """The norm before the unembedding; but for a scale and a shift, what it makes of a vector is linear in it.
+
+    Args:
+        module: with its weights.
+        way: norms with them.
+        centers: whether it takes the mean out, as LayerNorm does and RMSNorm does not.
+    """
+
+    module: Any
+    way: Callable[[Any, Tensor], Tensor]
+    centers: bool
+
+    def __call__(self, stream: Tensor) -> Tensor:
+        """Norm vectors."""
+        return self.way(self.module, stream)
+
+    def linear(self, stream: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
+        """What is left of vectors without their scale and the shift."""
+        return self._centered(stream) * self.module.weight
+
+    def scale(self, stream: Float[Tensor, "row d"]) -> Float[Tensor, " row"]:
+        """By what each is multiplied."""
+        eps = self.module.eps if self.centers else self.module.variance_epsilon
+        return torch.rsqrt(self._centered(stream).square().mean(dim=-1) + eps)
+
+    @property
+    def shift(self) -> Tensor | None:
+        """What is added to all."""
+        return getattr(self.module, "bias", None)
+
+    def _centered(self, stream: Tensor) -> Tensor:
+        return stream - stream.mean(dim=-1, keepdim=True) if self.centers else stream
+
+
+@dataclass(frozen=True)
 class _Angles:
     """Cosines and sines that turn queries and keys by their positions, [row, 1, col, d_head]."""
 
@@ -97,8 +133,8 @@ class DirectBlocks:
         blocks: first to last.
         embed: makes the residual stream of token ids and positions.
         angles: makes the angles of positions; None where positions are embedded.
-        finish: the last norm.
-        unembed: the unembedding.
+        norm: the last one.
+        unembedding: makes logits.
         others: hook points that are not called here: while somebody listens there, nothing can be computed here.
     """
 
@@ -107,15 +143,15 @@ class DirectBlocks:
         blocks: Sequence[_Block],
         embed: Callable[[Tensor, Tensor], Tensor],
         angles: Callable[[Tensor, Tensor], _Angles] | None,
-        finish: _MIXES,
-        unembed: nn.Linear,
+        norm: LastNorm,
+        unembedding: nn.Linear,
         others: Sequence[HookPoint],
     ) -> None:
         self._blocks = blocks
         self._embed = embed
         self._angles = angles
-        self._finish = finish
-        self._unembed = unembed
+        self.norm = norm
+        self.unembedding = unembedding
         self._others = others
 
     @property
@@ -168,13 +204,47 @@ class DirectBlocks:
             stream = _through(self._blocks[layer], stream, hidden, angles, keep)
         return stream, stream if watch == len(self._blocks) else watched
 
+    def to_neurons(
+        self, feed: dict[str, Tensor], cache: Any
+    ) -> tuple[Float[Tensor, "row col d"], Float[Tensor, "row col d_mlp"]]:
+        """Run every block, the last one up to its neurons; nobody listens to those here.
+
+        Returns:
+            The residual stream that the last block's MLP writes to, and the neurons that it writes with.
+        """
+        last = len(self._blocks) - 1
+        stream, _ = self.run(feed, cache, stop=last)
+        hidden = _hidden_keys(feed["attention_mask"], stream.shape[1], stream.dtype)
+        angles = self._angles(stream, feed["position_ids"]) if self._angles is not None else None
+        return _to_neurons(self._blocks[last], stream, hidden, angles, partial(_keep, cache, last))
+
+    def from_neurons(
+        self, stream: Float[Tensor, "row col d"], neurons: Float[Tensor, "row col d_mlp"]
+    ) -> tuple[Float[Tensor, "row col d"], Float[Tensor, "row col d_mlp"]]:
+        """Go on from there, where somebody may listen; return the stream that leaves, and the neurons as edited."""
+        block = self._blocks[-1]
+        neurons = _at(block.points.hook_post, neurons)
+        written = _at(block.points.mlp_out, block.mlp_out(neurons))
+        return _at(block.points.resid_post, stream + written), neurons
+
+    def unheard(self, stream: Float[Tensor, "row d"], neurons: Float[Tensor, "row d_mlp"]) -> Float[Tensor, "row d"]:
+        """Go on from there where nobody listens; return the stream that leaves."""
+        return stream + self._blocks[-1].mlp_out(neurons)
+
+    def written_by(self, neurons: Int[Tensor, " k"], d_mlp: int) -> Float[Tensor, "k d"]:
+        """What the last block's MLP writes for 1 of each of some of its neurons."""
+        one = torch.zeros(len(neurons) + 1, d_mlp, dtype=self.unembedding.weight.dtype, device=neurons.device)
+        one[torch.arange(len(neurons)), neurons] = 1.0
+        written = self._blocks[-1].mlp_out(one)
+        return written[:-1] - written[-1]
+
     def normed(self, stream: Float[Tensor, "row col d"]) -> Float[Tensor, "row col d"]:
         """Return what the unembedding reads of what leaves the last block."""
-        return self._finish(stream)
+        return self.norm(stream)
 
     def unembedded(self, hidden: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows vocab"]:
         """Make logits of what was normed."""
-        return _product(self._unembed, hidden)
+        return _product(self.unembedding, hidden)
 
 
 def _disturb(activation: Tensor, hook: object) -> Tensor:
@@ -186,6 +256,14 @@ def _keep(cache: Any, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor,
 
 
 def _through(block: _Block, stream: Tensor, hidden: Tensor, angles: _Angles | None, keep: _Update | None) -> Tensor:
+    stream, neurons = _to_neurons(block, stream, hidden, angles, keep)
+    written = _at(block.points.mlp_out, block.mlp_out(_at(block.points.hook_post, neurons)))
+    return _at(block.points.resid_post, stream + written)
+
+
+def _to_neurons(
+    block: _Block, stream: Tensor, hidden: Tensor, angles: _Angles | None, keep: _Update | None
+) -> tuple[Tensor, Tensor]:
     points = block.points
     stream = _at(points.resid_pre, stream)
     queries, keys, values = (part.transpose(1, 2) for part in block.project(block.before_attention(stream)))
@@ -196,9 +274,7 @@ def _through(block: _Block, stream: Tensor, hidden: Tensor, angles: _Angles | No
     mixed = _at(points.z, _attend(queries, keys, values, hidden, block.softens_in))
     # What is edited between the two halves is what the MLP reads: the stream passes it by, as in the model.
     stream = stream + _at(points.attn_out, block.attn_out(mixed))
-    neurons = block.neurons(block.before_mlp(_at(points.resid_mid, stream)))
-    written = _at(points.mlp_out, block.mlp_out(_at(points.hook_post, neurons)))
-    return _at(points.resid_post, stream + written)
+    return stream, block.neurons(block.before_mlp(_at(points.resid_mid, stream)))
 
 
 def _attend(
@@ -326,8 +402,8 @@ def _gpt2(
     def embed(ids: Tensor, positions: Tensor) -> Tensor:
         return functional.embedding(ids, tokens.weight) + functional.embedding(positions, places.weight)
 
-    finish = partial(_layer_norm, _raw(model, "transformer", "ln_f"))
-    return DirectBlocks(made, embed, None, finish, _raw(model, "lm_head"), others)
+    norm = LastNorm(_raw(model, "transformer", "ln_f"), _layer_norm, centers=True)
+    return DirectBlocks(made, embed, None, norm, _raw(model, "lm_head"), others)
 
 
 def _llama(
@@ -368,5 +444,5 @@ def _llama(
         cos, sin = rotary(stream, positions)
         return _Angles(cos[:, None], sin[:, None])
 
-    finish = partial(_rms_norm, _raw(model, "model", "norm"))
-    return DirectBlocks(made, embed, angles, finish, _raw(model, "lm_head"), others)
+    norm = LastNorm(_raw(model, "model", "norm"), _rms_norm, centers=False)
+    return DirectBlocks(made, embed, angles, norm, _raw(model, "lm_head"), others)

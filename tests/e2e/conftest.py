@@ -48,6 +48,9 @@ neurons = [3]
 op = "clamp"
 values = [-4, 0, 4]
 
+[execution]
+rows = 96
+
 [generation]
 tokens = 30
 stop_at_eos = false

@@ -23,14 +23,16 @@ from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.static import decode_static
 
-LAYERS, VOCAB, BLOCK = 3, 600, 32 * 96 + 32 * 32 + 2 * 32 * 64
-"""Of the tiny model; multiplications of one position with the weights of one block."""
+LAYERS, VOCAB, D_MODEL, WRITING = 3, 600, 32, 64 * 32
+BLOCK = 32 * 96 + 32 * 32 + 32 * 64 + WRITING
+"""Of the tiny model; multiplications of one position with the weights of one block, `WRITING` with its last."""
 ROWS, PROMPTS, WIDTH = 8, 2, 9
 """Of the batches here: rows, prompts that they share, tokens of the longest prompt."""
 
 PRODUCTS_OF_THE_BRIDGE = 6 * LAYERS + 1
-PRODUCTS_A_STEP = {"alike": 4 * LAYERS + 1, "apart": 4 * LAYERS + 1, "static": PRODUCTS_OF_THE_BRIDGE}
-"""Each weight is multiplied once a step, whatever rows share; queries, keys and values are three for the bridge."""
+PRODUCTS_A_STEP = {"alike": 4 * LAYERS + 3, "apart": 4 * LAYERS + 1, "static": PRODUCTS_OF_THE_BRIDGE}
+"""Each weight is multiplied once a step, but what the last block writes twice where rows part there, once a history and
+once a row, whose logits are those of histories, combined; queries, keys and values are three for the bridge."""
 HOST_WAITS_A_STEP = {"alike": 9, "apart": 6, "static": 0}
 """Times that Python waits for numbers of the device; in static tensors, as on a GPU, but for a look now and then."""
 COPIES_TO_DEVICE_A_STEP = {"alike": 2, "apart": 2, "static": 0}
@@ -63,7 +65,7 @@ class Products(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.products = 0
-        self.unembedded = 0
+        self.unembedded = 0.0
         self._multiplied = 0
 
     @property
@@ -88,7 +90,7 @@ class Products(TorchDispatchMode):
         rows = entering.numel() // entering.shape[-1]
         self.products += 1
         if weight.shape[1] == VOCAB:
-            self.unembedded += rows
+            self.unembedded += rows * weight.shape[0] / D_MODEL
         else:
             self._multiplied += rows * weight.numel()
 
@@ -140,13 +142,15 @@ def test_a_step_computes_and_waits_no_more_than_it_must(tiny_gpt2: LoadedModel, 
     short, long = decoding(tiny_gpt2, kind, few), decoding(tiny_gpt2, kind, many)
     steps = many - few
     assert (long.products - short.products) / steps <= PRODUCTS_A_STEP[kind]
-    # Below the edited layer each text goes through once, from there on each row.
-    histories = PROMPTS if kind == "alike" else ROWS
-    step = histories * (LAYERS - 1) + ROWS
-    assert (long.positions - short.positions) / steps == step
-    assert (long.unembedded - short.unembedded) / steps <= ROWS
-    # Of a prompt that rows share, they compute the last column alone, in the edited layer.
-    prefill = PROMPTS * WIDTH * LAYERS + ROWS if kind == "alike" else ROWS * WIDTH * LAYERS
+    # Up to the edited neurons each text goes through once, from there on each row.
+    shared = kind == "alike"
+    step = PROMPTS * LAYERS + ROWS * WRITING / BLOCK if shared else ROWS * LAYERS
+    assert (long.positions - short.positions) / steps == pytest.approx(step)
+    # Logits of rows are sums of as many terms as there are histories and edited neurons, in place of coordinates.
+    unembedded = PROMPTS + ROWS * (PROMPTS + 1) / D_MODEL if shared else ROWS
+    assert (long.unembedded - short.unembedded) / steps <= unembedded
+    # Of a prompt that rows share, they compute what is written at the last column alone.
+    prefill = PROMPTS * WIDTH * LAYERS + ROWS if shared else ROWS * WIDTH * LAYERS
     assert short.positions - few * step <= prefill
     waits = (long.waits - short.waits).total() / steps
     assert waits <= HOST_WAITS_A_STEP[kind], dict(long.waits - short.waits)
