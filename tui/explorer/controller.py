@@ -11,6 +11,7 @@ from textual.message import Message
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Site, available_presets, read_experiment
+from srm_explorer.engine.experiment.experiment import EXECUTION
 from srm_explorer.engine.figures.captions import (
     DEMO,
     coordinate_caption,
@@ -89,8 +90,11 @@ def facts_of(
 
 
 def _differs(ran: dict[str, Any], data: dict[str, Any]) -> bool:
-    """Whether an experiment is another than the one that ran, which says what the model decided where it is `auto`."""
-    capture = data["capture"]
+    """Whether an experiment is another than the one that ran, which says what the model decided where it is `auto`.
+
+    Who decodes, and how many rows at once, belongs to neither.
+    """
+    data, capture = {**data, EXECUTION: ran[EXECUTION]}, data["capture"]
     if capture["residual"] == "auto":
         data = {**data, "capture": {**capture, "residual": ran["capture"]["residual"]}}
     return ran != data

@@ -145,17 +145,18 @@ def test_without_a_session_saving_exporting_and_duplicating_say_so(drive: Any) -
     drive(test)
 
 
-def test_what_the_model_decides_of_an_experiment_is_no_edit_of_it(stored: Path) -> None:
+def test_what_the_model_decides_and_who_decodes_is_no_edit_of_an_experiment(stored: Path) -> None:
     session = load_session(stored)
     ran = session.changed(spec=session.spec.with_residual(True))
     assert ran.path is not None
     data = ran.spec.to_dict()
     left_open = {**data, "capture": {**data["capture"], "residual": "auto"}}
+    by_few = {**data, "execution": {**data["execution"], "rows": 16}}
     differ = [
         facts_of(draft, None, ran, ran.path, "").is_edited
-        for draft in (data, left_open, {**left_open, "generation": {**data["generation"], "tokens": 99}})
+        for draft in (data, left_open, by_few, {**left_open, "generation": {**data["generation"], "tokens": 99}})
     ]
-    assert differ == [False, False, True]
+    assert differ == [False, False, False, True]
 
 
 def test_a_sessions_experiment_becomes_the_draft_only_when_asked(drive: Any, stored: Path) -> None:
