@@ -23,8 +23,10 @@ from srm_explorer.engine.execution.cluster import Cluster, join
 from srm_explorer.engine.execution.executor import Finished, Station, Take
 from srm_explorer.engine.execution.opening import Opened, Opening
 from srm_explorer.engine.experiment import ExecutionSpec
+from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.model import WarmModel, set_threads
 from srm_explorer.engine.runs.journal_records import ActorJoined, ActorLost
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Flight, Meter, Stage, StopSignal
 
 Result = TypeVar("Result")
@@ -445,3 +447,13 @@ def _needs(cluster: Cluster, spec: ExecutionSpec, device: str, threads: int) -> 
         "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}},
     }
     return count, needs
+
+
+def idle_actors(execution: ExecutionSpec, layout: Layout) -> tuple[str, ...]:
+    """One line where more actors were asked for than there are batches, else none."""
+    batches, actors = len(layout.batches), execution.actors
+    if actors is None or batches >= actors:
+        return ()
+    rows = -(-sum(map(len, layout.batches)) // actors)
+    idle = f"{count_of(actors - batches, 'actor')} of {actors} had nothing to do"
+    return (f"{idle}: there is work for {batches} at a time; execution.rows = {rows} makes smaller batches",)

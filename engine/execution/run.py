@@ -14,7 +14,7 @@ from typing import Any, cast
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
-from srm_explorer.engine.execution.actors import RayExecutor
+from srm_explorer.engine.execution.actors import RayExecutor, idle_actors
 from srm_explorer.engine.execution.batches import BatchTask, NormsTask
 from srm_explorer.engine.execution.executor import Executor, Finished, LocalExecutor
 from srm_explorer.engine.execution.lengths import LengthPass, MeansTask, by_name
@@ -301,6 +301,7 @@ class _Start:
             saved = save_session(session, path, vectors=vectors)
         if complete:
             resume.remove_if_saved(folder, saved.path)
+        notes += () if self.experiment.survey else idle_actors(self.experiment.execution, journal.reader.plan)
         notes += (*left_out(session.events), *running.lost, *not_finite(session.runs, vectors))
         notes += (saved.note,) if saved.note else ()
         return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,14 @@ from safetensors.numpy import save_file
 
 from srm_explorer.engine.analyses.captured import edited
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.execution.actors import idle_actors
 from srm_explorer.engine.execution.replay import replay
-from srm_explorer.engine.experiment import conditions
+from srm_explorer.engine.experiment import ExecutionSpec, conditions
+from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.figures import arithmetic_points
 from srm_explorer.engine.figures.groups import points_of
+from srm_explorer.engine.runs.plan import plan_layout
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import baseline_of, captured_at, load_session
 
@@ -307,3 +311,14 @@ def test_heads_run_as_their_coordinates_alone(lab: Lab, as_if_alone: Check, tiny
     assert [len(unit["mean"]) if unit else 0 for unit in session.provenance["units"]] == [0, 2, width]
     assert sorted(edited(session, site)) == list(range(width, 3 * width))
     as_if_alone(session)
+
+
+def test_actors_that_have_nothing_to_do_are_told_and_how_all_have() -> None:
+    grid = Grid(50, 1, 12)
+    few = plan_layout(grid, [5] * 50, 320, baseline_first=False)
+    three, two = (ExecutionSpec(executor="ray", actors=count) for count in (3, 2))
+    (line,) = idle_actors(three, few)
+    assert line.startswith("1 actor of 3 had nothing to do")
+    rows = int(re.findall(r"execution.rows = (\d+)", line)[0])
+    assert idle_actors(three, plan_layout(grid, [5] * 50, rows, baseline_first=False)) == ()
+    assert idle_actors(two, few) == idle_actors(ExecutionSpec(executor="ray"), few) == ()
