@@ -13,7 +13,6 @@ from .decoding import Decoded as Decoded
 from .decoding import Generation as Generation
 from .decoding import Row as Row
 from .decoding import RowResult as RowResult
-from .decoding import measured_rate as measured_rate
 from .decoding import rows_that_fit as rows_that_fit
 from .decoding import sizes_of as sizes_of
 from .decoding import weight_bytes as weight_bytes
@@ -36,6 +35,7 @@ from .intervene import Edit as Edit
 from .load import LoadedModel as LoadedModel
 from .load import load_model as load_model
 from .placement import device_key as device_key
+from .rate import measured_rate as measured_rate
 from .sampling import NoiseKey as NoiseKey
 from .sampling import Sampling as Sampling
 from .selftest import SelfTest as SelfTest

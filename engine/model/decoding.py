@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -556,43 +555,6 @@ def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -
         if capture.columns is None
     )
     return sizes_of(model).row_bytes(positions, kept)
-
-
-_MANY, _FEW, _STEPS = 32, 4, 3
-_MOST_SECONDS = 2.0
-"""Seconds that a step of many rows may be expected to take: a slower model is measured by few."""
-
-
-def _step_seconds(model: LoadedModel, rows: Sequence[Row], capture: Capture) -> float:
-    times: list[float] = []
-
-    def on_step(step: int, writing: int) -> None:
-        times.append(time.monotonic())
-
-    decode(model, rows, Generation(_STEPS), [capture], on_step=on_step)
-    return max(times[-1] - times[0], 1e-6) / (len(times) - 1)
-
-
-def measured_rate(model: LoadedModel) -> float:
-    """Measure how many tokens a second the model writes in a batch, by a few steps of it without the first.
-
-    Returns:
-        tokens a second; a small batch of a slow model is slower than a large one would be.
-    """
-    site = str(Site(model.shape.n_layers - 1, "hook_resid_post"))
-    vocabulary = min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab)
-    rate = 0.0
-    for count in (_FEW, _MANY):
-        rows = [
-            # No two alike, or what they share would be computed once.
-            Row(tuple((7919 * (row + 1) + 31 * at) % vocabulary for at in range(8)), forced=tuple(range(_STEPS)))
-            for row in range(count)
-        ]
-        step = _step_seconds(model, rows, Capture(site, "mean", "generated"))
-        rate = count / step
-        if step * _MANY / count > _MOST_SECONDS:
-            break
-    return rate
 
 
 def rows_that_fit(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:

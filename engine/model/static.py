@@ -40,7 +40,9 @@ from srm_explorer.engine.model.sampling import NoiseKey, best_and_margin
 SWITCH = "SRM_EXPLORER_GRAPHS"
 """Variable of the environment; "off" there has every batch decoded the plain way."""
 
-_LOOK = 8  # steps between two looks at how many rows still write
+LOOK = 8
+"""Steps between two looks at how many rows still write."""
+
 _COLUMNS = 32  # a step reads the cached columns in multiples of this, and there is one graph for each
 _ROWS = 8  # batches have a multiple of so many rows: one more or less is no other shape
 _SHARE = 32  # and of the power of two that is this part of a large one, so that a batch grows by 3 % at most
@@ -356,7 +358,7 @@ class _Batch:
                 self._run(max(map(_prompt_length, rows)) + step + 1)
                 for accumulator in self.instruments.accumulators if step in marks else ():
                     accumulator.mark(marks[step])
-                if step % _LOOK == _LOOK - 1 and looks.all_finished(step, self.writing):
+                if step % LOOK == LOOK - 1 and looks.all_finished(step, self.writing):
                     break
             looks.finish(self._generation.tokens - 1, self.writing)
             lengths = int_list(self.lengths)

@@ -1,0 +1,48 @@
+"""How fast a model writes, measured by a few steps of a batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from srm_explorer.engine.experiment.site import Site
+from srm_explorer.engine.model.decoding import Generation, Row
+from srm_explorer.engine.model.intervene import Capture
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.static import LOOK, decode
+
+_MANY, _FEW, _STEPS = 96, 4, 3
+_MOST_SECONDS = 2.0
+"""Seconds that a step of many rows may be expected to take: a slower model is measured by few."""
+
+
+def measured_rate(model: LoadedModel) -> float:
+    """Measure how many tokens a second the model writes in a batch, by a few steps of it without the first.
+
+    Returns:
+        tokens a second; a small batch of a slow model is slower than a large one would be, and texts that are alike
+        share what these do not.
+    """
+    site = str(Site(model.shape.n_layers - 1, "hook_resid_post"))
+    vocabulary = min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab)
+    # In static tensors the host looks only now and then.
+    steps = 3 * LOOK if model.static_steps else _STEPS
+    rate = 0.0
+    for count in (_FEW, _MANY):
+        rows = [
+            # No two alike, or what they share would be computed once.
+            Row(tuple((7919 * (row + 1) + 31 * at) % vocabulary for at in range(8)), forced=tuple(range(steps)))
+            for row in range(count)
+        ]
+        step = _step_seconds(model, rows, Capture(site, "mean", "generated"), steps)
+        rate = count / step
+        if step * _MANY / count > _MOST_SECONDS:
+            break
+    return rate
+
+
+def _step_seconds(model: LoadedModel, rows: Sequence[Row], capture: Capture, steps: int) -> float:
+    looks: list[tuple[int, float]] = []
+    decode(model, rows, Generation(steps), [capture], on_step=lambda step, _: looks.append((step, time.monotonic())))
+    (first, began), (last, ended) = looks[0], looks[-1]
+    return max(ended - began, 1e-6) / max(last - first, 1)
