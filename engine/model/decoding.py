@@ -133,8 +133,8 @@ class RowStream:
         blocks = self._model.blocks
         if self._ending is None:
             slots = [slot for at_site in self._instruments.slots.values() for slot in at_site]
-            edited = torch.unique(torch.cat([slot.neurons[slot.present].reshape(-1) for slot in slots]))
-            self._ending = blocks.new_ending(edited, neurons.shape[-1])
+            edited = {neuron for slot in slots for neuron in int_list(slot.neurons[slot.present].flatten())}
+            self._ending = blocks.new_ending(torch.tensor(sorted(edited), dtype=torch.long), neurons.shape[-1])
         return blocks.from_neurons(stream, neurons, self._history, self._head, self._ending, wanted=wanted)
 
     def feed(

@@ -8,6 +8,8 @@ unembedding a history, in place of one a row. `DirectBlocks` going through all o
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -34,9 +36,10 @@ class Ending:
     def __init__(self, direct: DirectBlocks, edited: Int[Tensor, " k"], d_mlp: int) -> None:
         self._direct, self.edited = direct, edited
         weight, shift = direct.unembedding.weight, direct.norm.shift
+        bias: Any = direct.unembedding.bias
         self._of_edited = direct.norm.linear(direct.written_by(edited, d_mlp)) @ weight.T
         added = [shift @ weight.T] if shift is not None else []
-        added += [direct.unembedding.bias] if direct.unembedding.bias is not None else []
+        added += [bias] if bias is not None else []
         self._added = torch.stack(added).sum(dim=0) if added else None
 
     def is_worth_it(self, histories: int, rows: int) -> bool:
