@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -92,6 +92,9 @@ class Survey:
     texts: NDArray[np.int64]
     unit: NDArray[np.int64]
     held: bool
+    _ranked: dict[tuple[Depth, str, tuple[int, ...]], FamilyRanks] = field(
+        default_factory=dict[tuple[Depth, str, tuple[int, ...]], FamilyRanks], repr=False
+    )
 
     @property
     def named(self) -> Cell:
@@ -149,8 +152,11 @@ class Survey:
         return Numbers(depth, cells, texts, unit, measures, by_site)
 
     def ranks(self, numbers: Numbers, measure: str, values: Sequence[int]) -> FamilyRanks:
-        """The finished cells among one another."""
-        return rank_family(numbers.per_unit(measure, values))
+        """The finished cells among one another; computed once for each measure and choice of values."""
+        asked = numbers.depth, measure, tuple(values)
+        if asked not in self._ranked:
+            self._ranked[asked] = rank_family(numbers.per_unit(measure, values))
+        return self._ranked[asked]
 
 
 def survey_of(session: Session, texts: Literal["reported", "all"] = "reported") -> Survey:
@@ -178,7 +184,7 @@ def survey_of(session: Session, texts: Literal["reported", "all"] = "reported") 
     return Survey(session, tables, survey_settings(session.spec), places, _numbered(units), held)
 
 
-def survey_study(session: Session, arguments: Arguments) -> Findings:
+def survey_study(session: Session, arguments: Arguments, survey: Survey | None = None) -> Findings:
     """Rank every neuron of a survey among all others.
 
     Args:
@@ -186,6 +192,7 @@ def survey_study(session: Session, arguments: Arguments) -> Findings:
             given, and what was written beside it; "measure", one of `MEASURES` of the depth; "value", the label of one
             value, all together by default; "neuron", as `surveyed_cell` reads it, the one that was named before, that
             of the experiment by default; "texts", as `survey_of` takes it; "family", of the tests.
+        survey: of the session and these texts, where it is at hand: what was ranked in it is not ranked again.
 
     Returns:
         Tables "survey", a row a neuron, those that move texts most first; "written", the same of those that a survey
@@ -196,7 +203,7 @@ def survey_study(session: Session, arguments: Arguments) -> Findings:
     Raises:
         ExplorerError: no survey, nothing finished, a measure or a neuron that there is not.
     """
-    chosen_settings = _Settings.of(session, arguments)
+    chosen_settings = _Settings.of(session, arguments, survey)
     survey, numbers, ranks = chosen_settings.survey, chosen_settings.numbers, chosen_settings.ranks
     of = {"depth": numbers.depth, "by": chosen_settings.measure, "values": chosen_settings.value or "all"}
     of |= {"neurons": ranks.family, "units": ranks.units}
@@ -205,7 +212,7 @@ def survey_study(session: Session, arguments: Arguments) -> Findings:
     notes = (*_notes(chosen_settings), so_far, *([counted.problem] if counted.problem else []))
     tables = [_ranking(chosen_settings, notes)]
     if "free" in survey.depths and numbers.depth != "free" and not arguments.get("depth"):
-        further = _Settings.of(session, {**arguments, "depth": "free", "measure": None})
+        further = _Settings.of(session, {**arguments, "depth": "free", "measure": None}, survey)
         tables.append(replace(_ranking(further, _notes(further)), name="written"))
     return findings_of(
         *tables,
@@ -226,7 +233,9 @@ def survey_figure(
     return _map(chosen_settings) if chart == "map" else _histogram(chosen_settings)
 
 
-def survey_table(session: Session, settings: Mapping[str, Any] | None = None) -> dict[str, list[CellValue]]:
+def survey_table(
+    session: Session, settings: Mapping[str, Any] | None = None, survey: Survey | None = None
+) -> dict[str, list[CellValue]]:
     """A survey as columns, a row a layer, neuron and value in that order; nothing in it depends on when or where.
 
     The neuron's own numbers, then what scoring found, then what was written, as far as there is either; ranks are those
@@ -235,12 +244,14 @@ def survey_table(session: Session, settings: Mapping[str, Any] | None = None) ->
 
     Args:
         settings: "texts", as `survey_of` takes it; "forced" and "free", measures that ranks are by.
+        survey: as `survey_study` takes it.
 
     Raises:
         ExplorerError: as `survey_study`.
     """
     given = StudyArguments(settings or {}, ("texts", "forced", "free"), "the survey's table")
-    survey = survey_of(session, given.choice("texts", ("reported", "all")))  # pyright: ignore[reportArgumentType]
+    texts: Any = given.choice("texts", ("reported", "all"))
+    survey = survey or survey_of(session, texts)
     tables, n_values = survey.tables, len(survey.settings)
     known = sorted({int(cell) for depth in survey.depths for cell in survey.numbers(depth).cells})
     rows = [(cell, value) for cell in known for value in range(n_values)]
@@ -262,9 +273,11 @@ def survey_table(session: Session, settings: Mapping[str, Any] | None = None) ->
     return columns
 
 
-def survey_csv(session: Session, settings: Mapping[str, Any] | None = None, mark: str = ",") -> bytes:
+def survey_csv(
+    session: Session, settings: Mapping[str, Any] | None = None, mark: str = ",", survey: Survey | None = None
+) -> bytes:
     """What `survey_table` has, as CSV: one heading, and no line that is none of its rows."""
-    return columns_csv(survey_table(session, settings), mark)
+    return columns_csv(survey_table(session, settings, survey), mark)
 
 
 def cell_experiment(experiment: Experiment, layer: int, neuron: int) -> Experiment:
@@ -307,10 +320,11 @@ class _Settings:
     family: str
 
     @classmethod
-    def of(cls, session: Session, arguments: Arguments) -> _Settings:
+    def of(cls, session: Session, arguments: Arguments, survey: Survey | None = None) -> _Settings:
         known = ("depth", "measure", "value", "neuron", "texts", "family")
         given = StudyArguments(arguments, known, "survey")
-        survey = survey_of(session, given.choice("texts", ("reported", "all")))  # pyright: ignore[reportArgumentType]
+        texts: Any = given.choice("texts", ("reported", "all"))
+        survey = survey or survey_of(session, texts)
         depth: Any = given.word("depth", get_args(Depth))
         if depth is None:
             having = (each for each in survey.depths if arguments.get("measure") in MEASURES[each])
@@ -531,7 +545,8 @@ def _named(asked: _Settings) -> TableFigure:
         was = "is not finished yet" if survey.tables.place(layer, neuron) >= 0 else "was not surveyed"
         if numbers.depth == "free" and survey.session.spec.survey.goes_on and "forced" in survey.depths:
             was = "is none of those that the survey went on with"
-        return TableFigure("named", title, columns, (), (f"{name}, which the experiment names, {was}",))
+        who = f"{name}, which the experiment names," if asked.cell == survey.named else name
+        return TableFigure("named", title, columns, (), (f"{who} {was}",))
     rows: list[tuple[CellValue, ...]] = []
     for measure in MEASURES[numbers.depth]:
         if measure not in numbers.by_measure:
@@ -617,8 +632,10 @@ def _notes(asked: _Settings) -> list[str]:
         "score: mean over units of the normal score of the neuron's rank in the unit, 0 the middle of all; p: how often"
         f" chance ranks so high; q: Benjamini-Hochberg over {count_of(ranks.family, 'neuron')}"
     )
-    if ranks.units < 5:
-        notes.append(f"{units}: no score can be far from chance")
+    if ranks.units == 1:
+        notes.append(f"{units}: no q can be small")
+    elif ranks.units < 5:
+        notes.append(f"{units} alone: what holds of them may hold of no other prompts")
     return notes
 
 

@@ -116,8 +116,12 @@ def _layers(value: object) -> str:
 
 
 def _then(value: object) -> str:
-    text = _canonical(value)
-    if text and not chosen(text).top:
+    try:
+        text = _canonical(value)
+        known = not text or bool(chosen(text).top)
+    except SpecValueError:
+        text, known = str(value), False
+    if not known:
         raise SpecValueError(f"{shown(text)} does not say how many go on", "write top:50")
     return text
 

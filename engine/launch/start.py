@@ -132,6 +132,9 @@ def outcome_line(outcome: Outcome, seconds: float, tokens: int, *, again: str = 
         return f"{name} is finished already: {runs}, saved {cell_text(session.saved, 'time')}"
     if outcome.status == "interrupted":
         return f"{name} is interrupted: {runs} are saved; {again} goes on"
+    if session.spec.survey:
+        # Neither what was scored nor what was written under neurons is among the tokens that are counted.
+        return f"{name} is finished: {runs}; {'the rest' if outcome.resumed else 'all'} in {seconds:.0f} s"
     resumed = f", {outcome.resumed:,} of them from an earlier start" if outcome.resumed else ""
     return f"{name} is finished: {runs}{resumed}; {tokens:,} tokens in {seconds:.0f} s"
 

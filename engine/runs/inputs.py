@@ -20,6 +20,7 @@ from srm_explorer.engine.experiment.directions import FileVector, choices_of, di
 from srm_explorer.engine.figures.captions import pooled_caption, unseen_caption
 from srm_explorer.engine.io.vectors import direction_sha256, read_direction
 from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, fitting, load_prompt_set, set_name
+from srm_explorer.engine.runs.survey import check_halves
 from srm_explorer.engine.session import PromptRecord, prompt_warnings
 from srm_explorer.engine.session.units import prompt_units
 from srm_explorer.engine.stats.groups import BASELINE
@@ -55,19 +56,18 @@ class Inputs:
 
     def warnings(self, experiment: Experiment) -> tuple[str, ...]:
         """What is known before a model makes tokens: that no plane holds what is edited, prompts that are one unit."""
-        of_prompts = prompt_warnings(self._records(), sampled=experiment.generation.mode == "sample")
+        of_prompts = prompt_warnings(_records(self.prompts), sampled=experiment.generation.mode == "sample")
         return (*filter(None, [unseen_caption(experiment)]), *of_prompts)
 
     @property
     def units(self) -> int:
         """How many units the prompts make, as far as that is known before a model has made tokens of them."""
-        return len(set(prompt_units(self._records())))
+        return len(set(prompt_units(_records(self.prompts))))
 
-    def _records(self) -> list[PromptRecord]:
-        return [
-            PromptRecord(listed.set.name, listed.prompt.text, listed.prompt.factors, (), 0, "")
-            for listed in self.prompts
-        ]
+
+def _records(prompts: Sequence[ListedPrompt]) -> list[PromptRecord]:
+    """Prompts as they are on record before a model has made tokens of them."""
+    return [PromptRecord(listed.set.name, listed.prompt.text, listed.prompt.factors, (), 0, "") for listed in prompts]
 
 
 def read_inputs(experiment: Experiment, base: Path) -> Inputs:
@@ -75,7 +75,7 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
 
     Raises:
         ExplorerError: a file that is missing or broken, a factor nobody has, a number of no prompt, no prompt left, a
-            direction of length 0.
+            direction of length 0, one unit alone where a survey needs halves.
     """
     folders = paths.prompt_folders()
     column = experiment.prompts.text
@@ -93,6 +93,7 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
     _check_analysis(experiment, listed)
     _check_choices(experiment, listed)
     _check_patches(experiment, listed)
+    check_halves(experiment, _records(listed))
     directions: dict[str, np.ndarray] = {}
     for named in (*(edit.direction for edit in experiment.interventions), *_files_of_planes(experiment)):
         if named is not None and named not in directions:

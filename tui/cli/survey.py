@@ -14,6 +14,7 @@ from srm_explorer.engine.analyses import (
     cell_experiment,
     marked,
     survey_csv,
+    survey_of,
     survey_study,
     surveyed_cell,
     tables_in,
@@ -194,12 +195,13 @@ def _is_told(session: Session | None) -> bool:
 def _tell(
     session: Session, view: SurveyView, file: FigureFile | None, further: Mapping[str, Any] | None = None
 ) -> None:
-    findings = marked(survey_study(session, view.asked), session)
+    texts = {"texts": view.asked["texts"]} if "texts" in view.asked else {}
+    survey = survey_of(session, **texts)
+    findings = marked(survey_study(session, view.asked, survey), session)
     if view.csv is not None:
         mark = "\t" if view.csv.suffix.lower() == ".tsv" else ","
-        texts = {"texts": view.asked["texts"]} if "texts" in view.asked else {}
         by = {findings["depth"]: view.asked["measure"]} if "measure" in view.asked else {}
-        write_atomic(view.csv, survey_csv(session, {**texts, **by}, mark))
+        write_atomic(view.csv, survey_csv(session, {**texts, **by}, mark, survey))
     tables = tables_in(findings)
     # What is told of the neuron that was named comes first.
     own, others = ([table for table in tables if (table.name in _OF_ONE) is named] for named in (True, False))

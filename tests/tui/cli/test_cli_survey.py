@@ -14,6 +14,7 @@ import pytest
 import srm_explorer
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.survey import rank_family
 from tests.surveyed import surveyed
 
 ENDED = Callable[..., Any]
@@ -45,6 +46,9 @@ def test_a_survey_is_told_the_named_neuron_first(srm: ENDED, many: Session) -> N
     free = srm("survey", "many", "--depth", "free", "--chart", "none", "--top", 1).out
     assert "texts written" in free
     assert "scored" not in free
+    # Only the experiment's own neuron is one that it names.
+    unlike = srm("survey", "many", "--depth", "free", "--neuron", "3", "--chart", "none").out
+    assert "L1 n3 is none of those that the survey went on with" in unlike
     # A measure of written texts alone tells the depth.
     written = json.loads(srm("survey", "many", "--json", "--measure", "changed").out)
     assert (written["depth"], len(written["tables"][0]["rows"])) == ("free", 5)
@@ -62,6 +66,25 @@ def test_its_csv_has_one_heading_and_a_row_a_layer_neuron_and_value(srm: ENDED, 
     assert same.read_bytes() == file.read_bytes()
     assert srm("survey", "many", "--csv", tabs, "--chart", "none").status == 0
     assert tabs.read_bytes().splitlines()[0] == file.read_bytes().splitlines()[0].replace(b",", b"\t")
+
+
+def test_neurons_are_ranked_once_for_the_tables_and_the_csv(
+    srm: ENDED, many: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked: list[Any] = []
+
+    def counting(effects: Any) -> Any:
+        ranked.append(effects)
+        return rank_family(effects)
+
+    monkeypatch.setattr("srm_explorer.engine.analyses.survey.rank_family", counting)
+    for further in ((), ("--texts", "all")):
+        asked = ("survey", "many", "--chart", "none", *further)
+        assert srm(*asked).status == 0
+        alone = len(ranked)
+        assert srm(*asked, "--csv", tmp_path / "s.csv").status == 0
+        assert len(ranked) == 2 * alone > 0
+        ranked.clear()
 
 
 def test_a_notebook_and_parquet_have_the_same_rows(srm: ENDED, many: Session, tmp_path: Path) -> None:
@@ -104,6 +127,11 @@ def test_its_charts_are_figures(srm: ENDED, many: Session, tmp_path: Path, chart
         (["demo", "--neurons", "none.csv"], "none.csv: there is no such file"),
         (["demo", "--then", "top:5"], "--then: no neurons are surveyed"),
         (["demo", "--neurons", "all", "--then", "5"], "--then: '5' does not say how many go on; write top:50"),
+        (["demo", "--neurons", "all", "--then", "top:0"], "--then: 'top:0' does not say how many go on; write top:50"),
+        (
+            ["demo", "--neurons", "all", "--then", "top:5", "--set", "prompts.limit=1", "--plan"],
+            "survey.then: neurons are chosen on half of the prompts and written under on the others, and there is one",
+        ),
         (["demo", "--neurons", "all", "--layers", "top:3"], "--layers: 'top:3' names no layers"),
         (["demo", "--neurons", "all", "--set", "controls.neurons=3"], "every neuron of a survey is the control"),
         (["nosuch", "--neurons", "all"], "there is no preset 'nosuch'"),
