@@ -28,7 +28,7 @@ _STAGES = {
     "loading": "loading the model",
     "testing": "testing the model",
     "running": "running",
-    "survey": "surveying, part",
+    "survey": "surveying, parts",
     "lengths": "taking means at common lengths",
     "saving": "saving",
 }
@@ -71,9 +71,13 @@ class RunsState:
         errand: the study that the worker is at, and how far it is; None where it is at none.
         offer: an unfinished run that can be resumed.
         cancels: by path, how often a run was asked to stop.
+
+    Args:
+        viewed: tells the session in view.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, viewed: Callable[[], Path | None] = lambda: None) -> None:
+        self._viewed = viewed
         self.worker = ""
         self.queue = 0
         self.older = False
@@ -84,9 +88,10 @@ class RunsState:
 
     @property
     def path(self) -> Path | None:
-        """The run that is under way, else the first that waits; None where there is none."""
-        running = (path for path, grown in self.followed.items() if grown is not None and grown.state == "running")
-        return next(running, next(iter(self.followed), None))
+        """The run that is under way, of several that in view; else the first that waits; None where there is none."""
+        running = [path for path, grown in self.followed.items() if grown is not None and grown.state == "running"]
+        viewed = self._viewed()
+        return viewed if viewed in running else next(iter([*running, *self.followed]), None)
 
     def asks(self, path: Path) -> None:
         """A run was asked for; nothing is known of it yet."""
@@ -211,7 +216,7 @@ class RunController:
         link: WorkerLink,
         learned: Callable[[], object],
     ) -> None:
-        self.state = RunsState()
+        self.state = RunsState(lambda: sessions.path)
         self._view, self._editor, self._sessions, self._link = view, editor, sessions, link
         self._learned = learned
         self._first_look = True

@@ -55,6 +55,18 @@ def test_only_a_session_that_grew_is_news(example: Session) -> None:
     assert state.grew(RunGrew(A, example.changed(notes="more"), HALF, "running"))
 
 
+def test_of_several_runs_under_way_that_in_view_is_told() -> None:
+    in_view: list[Path] = [A]
+    state = RunsState(lambda: in_view[0])
+    state.grew(RunGrew(B, None, HALF, "running"))
+    state.grew(RunGrew(A, None, None, "queued"))
+    assert state.path == B, "one that waits is not under way"
+    state.grew(RunGrew(A, None, HALF, "running"))
+    assert state.path == A
+    in_view[0] = Path("/s/c.json")
+    assert state.path == B
+
+
 def test_the_run_under_way_is_told_before_one_that_waits() -> None:
     state = RunsState()
     state.grew(RunGrew(A, None, None, "queued"))

@@ -71,7 +71,7 @@ def test_a_survey_tells_its_parts_and_stops_after_one(drive: Any) -> None:
         controller.runs.state.asks(mine)
         progress = Progress("survey", 40, 40, part=12, parts=48, seconds_left=61.0)
         controller.take_event(RunGrew(mine, None, progress, "running"))
-        await until(lambda: "surveying, part 12 of 48" in app.status_line(), "the parts")
+        await until(lambda: "surveying, parts 12 of 48" in app.status_line(), "the parts")
         assert "1:01 left" in app.status_line()
         controller.runs.state.cancels[mine] = 1
         controller.runs.show()
