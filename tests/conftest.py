@@ -33,6 +33,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # The matrices are small and the processes of the tests many: threads would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The tests start hundreds of processes: where nothing that is compiled may be kept, each compiles the program anew,
+# and what collects the tests each of their files.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # The size of the terminal that the tests are started in is not that of the terminals they start.
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
