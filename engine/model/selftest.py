@@ -34,9 +34,12 @@ def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: li
     finish = "none" if generation.tokens == 0 else "length"
     smallest = float("inf")
     ids += row.forced or ()
-    with torch.inference_mode():
+    edits: list[tuple[str, Callable[..., Any]]] = [(e.site, _edit_hook(e, len(row.prompt))) for e in row.edits]
+    held: dict[str, Held] = {}
+    keeping = [(site, _keep_hook(held, site)) for site in dict.fromkeys(capture.site for capture in captures)]
+    with torch.inference_mode(), model.hooks(edits):
         for step in range(generation.tokens if row.forced is None else 0):
-            logits, _ = _forward(model, row, ids, [])
+            logits = _forward(model, ids)
             noise = row.noise.gumbel(step, len(logits)) if row.noise else None
             scores = generation.sampling.scores(
                 logits[None], None if noise is None else tensor_of(noise, model.device)[None]
@@ -47,7 +50,8 @@ def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: li
             if ids[-1] in generation.stop_ids:
                 finish = "eos"
                 break
-        _, held = _forward(model, row, ids, [capture.site for capture in captures])
+    with torch.inference_mode(), model.hooks([*edits, *keeping]):
+        _forward(model, ids)
     tokens = tuple(ids[len(row.prompt) :])
     captured = tuple(_reduced(capture, held[capture.site], row.prompt) for capture in captures)
     return RowResult(tokens, finish, smallest if smallest != float("inf") else None, captured)
@@ -57,13 +61,10 @@ Held: TypeAlias = tuple[Tensor, list[bool]]
 """What a site held, [position, d], and which positions it is about: at an expert's site those that are sent to it."""
 
 
-def _forward(model: LoadedModel, row: Row, ids: list[int], sites: list[str]) -> tuple[Tensor, dict[str, Held]]:
-    kept: dict[str, Held] = {}
-    hooks: list[tuple[str, Callable[..., Any]]] = [(e.site, _edit_hook(e, len(row.prompt))) for e in row.edits]
-    hooks += [(site, _keep_hook(kept, site)) for site in dict.fromkeys(sites)]
-    with model.hooks(hooks):
-        output: Any = model.bridge.original_model(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
-    return output.logits[0, -1], kept
+def _forward(model: LoadedModel, ids: list[int]) -> Tensor:
+    """What the last position says, [vocab], of the whole text at once."""
+    output: Any = model.bridge.original_model(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
+    return output.logits[0, -1]
 
 
 def _edit_hook(edit: Edit, prompt_tokens: int) -> Callable[..., Tensor]:

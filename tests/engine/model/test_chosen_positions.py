@@ -42,10 +42,10 @@ def test_rows_with_positions_of_their_own_are_the_rows_alone(
     rows += [Row(prompt) for prompt in prompts]
     captures = [Capture(site, "tokens", "generated"), Capture("blocks.2.hook_resid_post", "mean", "predicting")]
     seen = [Capture(site, "tokens", "all", columns=(7,))]
+    alone = [run_alone(tiny, row, Generation(3), captures) for row in rows]
     for share in (True, False):
-        together = decode(tiny, rows, Generation(3), captures, share=share).rows
-        for row, result in zip(rows, together, strict=True):
-            same_row(result, run_alone(tiny, row, Generation(3), captures))
+        for one, result in zip(alone, decode(tiny, rows, Generation(3), captures, share=share).rows, strict=True):
+            same_row(result, one)
     for row, result in zip(rows, decode(tiny, rows, Generation(3), seen).rows, strict=True):
         if row.edits:
             at = row.edits[0].positions
@@ -72,9 +72,10 @@ def test_rows_are_captured_at_positions_of_their_own(
             Capture("blocks.2.hook_resid_post", "mean", of_prompt),
             Capture("blocks.1.hook_resid_post", "last", of_prompt),
         ][number % 2 :]
+        alone = [run_alone(tiny, row, Generation(3), captures) for row in rows]
         for share in (True, False):
-            for row, result in zip(rows, decode(tiny, rows, Generation(3), captures, share=share).rows, strict=True):
-                same_row(result, run_alone(tiny, row, Generation(3), captures))
+            for one, result in zip(alone, decode(tiny, rows, Generation(3), captures, share=share).rows, strict=True):
+                same_row(result, one)
     freely = decode(tiny, rows, Generation(3), captures).rows
     texts = [GivenText(row.prompt, free.tokens, (row.edits,)) for row, free in zip(rows, freely, strict=True)]
     for place, (_, forced) in score_texts(tiny, texts, captures):
