@@ -25,6 +25,7 @@ from tests.example import EXAMPLE
 
 if TYPE_CHECKING:
     from srm_explorer.engine.model.load import LoadedModel
+    from tests.e2e.warm import WarmServer
 
 # Read when the libraries are imported, so set before any of them is: no network, and an empty cache of models.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -172,6 +173,16 @@ def end_workers(temporary: Path) -> None:
             is_worker = b"srm_explorer.engine.worker" in (process / "cmdline").read_bytes().split(b"\0")
             if is_worker and wanted in (process / "environ").read_bytes().split(b"\0"):
                 os.kill(int(process.name), signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def warm_server() -> Iterator[WarmServer]:
+    """Forks processes that have the libraries already."""
+    from tests.e2e.warm import WarmServer
+
+    server = WarmServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -119,14 +119,6 @@ class Bench:
         )
 
 
-@pytest.fixture(scope="session")
-def warm_server() -> Iterator[WarmServer]:
-    """Forks processes that have the libraries already."""
-    server = WarmServer()
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def bench(tmp_path: Path, tiny_gpt2_folder: Path, warm_server: WarmServer) -> Bench:
     (tmp_path / "spec.toml").write_text(SPEC.format(model=tiny_gpt2_folder))
