@@ -54,6 +54,8 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self.written = 0
+        # Reading the screen takes a hundredth of a second: what was read holds until more is written.
+        self._lines, self._read_at = [""] * rows, 0
         environment = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **env}
         environment.pop("TMUX", None)
         self._child: Any = pexpect.spawn(
@@ -79,7 +81,10 @@ class Terminal:
     def lines(self) -> list[str]:
         """The rows of the screen."""
         with self._lock:
-            return [line.rstrip() for line in self._screen.display]
+            if self._read_at != self.written:
+                self._lines = [line.rstrip() for line in self._screen.display]
+                self._read_at = self.written
+            return [*self._lines]
 
     @property
     def text(self) -> str:
@@ -116,6 +121,7 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         with self._lock:
             self._screen.resize(rows, columns)
+            self._read_at = -1
         self._child.setwinsize(rows, columns)
 
     def is_alive(self) -> bool:

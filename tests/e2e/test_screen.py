@@ -173,29 +173,24 @@ def test_run_turn_read_save_quit_reopen(bench: Bench, terminal: Callable[..., Te
     assert again.wait_for(r"lit \d+").group(0) in shown
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGHUP", "SIGTERM"])
-def test_a_screen_that_is_gone_changes_nothing(
+def test_screens_that_are_gone_change_nothing(
     bench: Bench,
     warm_worker: None,
     hold: Hold,
     terminal: Callable[..., Terminal],
     undisturbed: Callable[[Bench], Session],
-    how: str,
 ) -> None:
     lengthen(bench)
     screen = terminal("open", "--spec", "spec.toml")
     begun(screen)
-    screen.send_signal(getattr(signal, how))
-    status = screen.wait_for_end()
-    if how == "SIGKILL":
-        assert status == -signal.SIGKILL
-    else:
-        assert status == 128 + getattr(signal, how)
-        assert screen.left_in_order()
-    again = terminal()
-    again.wait_for(rf"\d+ / {LONG_RUNS} runs")
+    for how in (signal.SIGKILL, signal.SIGHUP, signal.SIGTERM):
+        screen.send_signal(how)
+        assert screen.wait_for_end() == (-how if how == signal.SIGKILL else 128 + how)
+        assert how == signal.SIGKILL or screen.left_in_order()
+        screen = terminal()
+        screen.wait_for(rf"\d+ / {LONG_RUNS} runs")
     hold.end()
-    finished(again)
+    finished(screen)
     assert_same_results(saved(bench), undisturbed(bench))
 
 
