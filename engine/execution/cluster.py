@@ -15,8 +15,10 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,9 @@ _LONGEST = 45
 
 _ALL_INTERFACES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray listens on the loopback interface alone where it thinks that there can be no cluster of several machines."""
+
+_PATIENCE = 30.0
+"""Seconds in which whoever is named must answer: a job's script may start a cluster and us at once."""
 
 _AUTH_MODE, _TOKEN = "RAY_AUTH_MODE", "token"
 
@@ -116,18 +121,65 @@ def join(spec: ExecutionSpec, processors: int) -> Cluster:
     ray = _imported(spec.address is None)
     if ray.is_initialized():
         ray.shutdown()
-    # It has read the environment already where this process was connected before.
-    ray._raylet.Config.initialize("")
     if spec.address is None:
         return _started(ray, processors)
     try:
         with _quiet(), _own_signals():
+            reach(_address_of(spec.address))
+            _read_environment(ray)
             ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR, namespace=None)
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for what can go wrong here
         what = f"no cluster of Ray answers: {first_line(error)}"
         remedy = "start one with `ray start --head`, or leave the address out for one on this machine"
         raise ExplorerError(what, where=f"execution.address, {spec.address}", remedy=remedy) from None
     return Cluster(ray, is_ours=False)
+
+
+def _address_of(named: str) -> str:
+    """The address that "auto" stands for, as Ray looks it up; any other stands for itself.
+
+    Raises:
+        ConnectionError: no cluster runs here.
+    """
+    if named != "auto":
+        return named
+    services: Any = importlib.import_module("ray._private.services")
+    return services.get_ray_address_from_environment(named, None) or ""
+
+
+def reach(address: str) -> None:
+    """Wait until a cluster answers, and have Ray look for it where it does; what is no HOST:PORT is left to Ray.
+
+    Ray takes 127.0.0.1 for this machine's address in its network, at which nothing listens where a cluster was started
+    with `--node-ip-address=127.0.0.1`; and it goes on looking for minutes.
+
+    Raises:
+        ConnectionError: nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        return
+    services: Any = importlib.import_module("ray._private.services")
+    is_here = host in (LOOPBACK, "localhost", "[::1]")
+    deadline = time.monotonic() + _PATIENCE
+    while not _answers(services.get_node_ip_address() if is_here else host, int(port)):
+        if is_here and _answers(LOOPBACK, int(port)):
+            os.environ[_ALL_INTERFACES] = "0"
+            constants: Any = importlib.import_module("ray._private.ray_constants")
+            constants.ENABLE_RAY_CLUSTER = False
+            return
+        if time.monotonic() > deadline:
+            raise ConnectionError(f"nothing listens at {address}")
+        time.sleep(0.5)
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        with socket.create_connection((host.strip("[]"), port), timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def _imported(on_loopback: bool) -> Any:
@@ -166,12 +218,18 @@ def set_environment(on_loopback: bool) -> None:
             del os.environ[_AUTH_MODE]
 
 
+def _read_environment(ray: Any) -> None:
+    """Have Ray read it again: it has done so already where this process was connected before."""
+    ray._raylet.Config.initialize("")
+
+
 def _unprinted(*_: Any, **__: Any) -> None:
     return
 
 
 def _started(ray: Any, processors: int) -> Cluster:
     folder = _folder()
+    _read_environment(ray)
     try:
         with _quiet(), _own_signals():
             ray.init(

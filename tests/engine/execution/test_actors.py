@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.execution import actors
+from srm_explorer.engine.execution import actors, cluster
 from srm_explorer.engine.execution import run as execution
 from srm_explorer.engine.execution.actors import Actor
 from srm_explorer.engine.execution.bench import Bench, Subject
@@ -202,6 +204,29 @@ def test_a_token_is_asked_of_no_other_cluster_than_our_own(monkeypatch: pytest.M
     for on_loopback in (True, False):
         set_environment(on_loopback)
         assert os.environ["RAY_AUTH_MODE"] == "token", "whoever started the process asked for it"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address of its own there alone")
+def test_a_cluster_is_looked_for_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("ray._private.ray_constants")
+    monkeypatch.setattr("ray._private.services.get_node_ip_address", lambda: "127.0.0.2")
+    monkeypatch.setattr(constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.0)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.2", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        cluster.reach(f"127.0.0.1:{port}")
+        assert constants.ENABLE_RAY_CLUSTER, "Ray's own way leads there"
+    with pytest.raises(ConnectionError, match="nothing listens at"):
+        cluster.reach(f"127.0.0.1:{port}")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        cluster.reach(f"127.0.0.1:{listener.getsockname()[1]}")
+    assert not constants.ENABLE_RAY_CLUSTER
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
 
 
 def descendants(pid: int) -> dict[int, str]:
