@@ -13,6 +13,7 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.figures import unseen_caption
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.runs.resume import Outcome, TakenError, already_finished, default_path, preflight
+from srm_explorer.engine.session import Session
 from srm_explorer.tui.backend import events
 from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.experiment.cost import size
@@ -47,16 +48,18 @@ class ResumableRun:
         done: finished runs.
         runs: all runs.
         lost: whether it stopped before our eyes, and why; else it was found so.
+        neurons: how far its survey is, where that is known; empty of a run without one.
     """
 
     path: Path
     done: int
     runs: int
     lost: str = ""
+    neurons: str = ""
 
     def line(self, key: str) -> str:
         """What is said of it, with the key that resumes it."""
-        kept = f"{self.done:,} of {self.runs:,} runs are kept"
+        kept = f"{self.neurons or f'{self.done:,} of {self.runs:,} runs'} are kept"
         return f"{self.lost or f'{self.path.stem} is unfinished'}: {kept} · {key} resumes"
 
 
@@ -126,13 +129,16 @@ class RunsState:
         self.forget(event.path)
         if event.state == "interrupted" and event.session is not None:
             session = event.session
-            self.offer = ResumableRun(event.path, len(session.runs), session.planned_runs, "stopped")
+            counts = len(session.runs), session.planned_runs
+            self.offer = ResumableRun(event.path, *counts, "stopped", _neurons(session))
 
     def lost(self, event: events.WorkerLost | events.RunLost) -> None:
         """A run stopped without an end."""
+        grown = self.followed.get(event.path)
         self.forget(event.path)
         why = "worker died" if isinstance(event, events.WorkerLost) else f"nobody runs {event.path.stem} any more"
-        self.offer = ResumableRun(event.path, event.done, event.runs, why)
+        neurons = _neurons(grown.session) if grown is not None else ""
+        self.offer = ResumableRun(event.path, event.done, event.runs, why, neurons)
 
     def take_found(self, event: events.RunsFound) -> events.FoundRun | None:
         """Take what runs there are; the one to be followed, where one is alive."""
@@ -156,10 +162,15 @@ class RunsState:
         going = _going(grown.progress)
         cancels = self.cancels.get(path, 0)
         if cancels:
-            piece = "part" if grown.progress.stage == "survey" else "batch"
-            stopping = f"stopping after this {piece}" if cancels == 1 else "stopping now"
+            stopping = f"stopping after this {self.piece(path)}" if cancels == 1 else "stopping now"
             return Going(going.share, (stopping, *going.facts))
         return going
+
+    def piece(self, path: Path) -> str:
+        """What a run finishes before it stops: a batch, or a part of a survey."""
+        grown = self.followed.get(path)
+        stage = grown.progress.stage if grown is not None and grown.progress is not None else ""
+        return "part" if stage == "survey" else "batch"
 
     def forget(self, path: Path) -> None:
         """A run is not followed any more."""
@@ -176,6 +187,11 @@ def errand_going(title: str, progress: Progress | None) -> Going:
     far = f"{title}: {progress.runs_done:,} of {progress.runs:,}"
     left = () if progress.seconds_left is None else (f"{clock(progress.seconds_left)} left",)
     return Going(progress.share, (far, *left))
+
+
+def _neurons(session: Session | None) -> str:
+    """How far a session's survey is; empty where it has none, or nothing of it is known."""
+    return session.surveyed.standing if session is not None and session.surveyed is not None else ""
 
 
 def _stage(progress: Progress) -> str:
@@ -317,15 +333,16 @@ class RunController:
         if self.state.cancels.get(path):
             self._stop(path, True, times=2)
             return
-        key = "r" if self.is_draft(path) else "C"
-        kept = Confirm(
+        key, piece = "r" if self.is_draft(path) else "C", self.state.piece(path)
+        kept = "parts" if piece == "part" else "runs"
+        question = Confirm(
             f"stop {path.stem}?",
-            detail="The batch in flight is finished, and all finished runs are kept.\n"
+            detail=f"The {piece} in flight is finished, and all finished {kept} are kept.\n"
             f"{key} resumes it; c again stops now.",
             yes="stop it",
             no="let it run",
         )
-        self._view.ask(kept, lambda sure: self._stop(path, sure, times=1))
+        self._view.ask(question, lambda sure: self._stop(path, sure, times=1))
 
     @property
     def can_cancel(self) -> bool:

@@ -10,6 +10,7 @@ from srm_explorer.engine.session import Session, load_session
 from srm_explorer.tui.backend.events import FoundRun, RunEnded, RunGrew, RunLost, RunsFound, WorkerLost, WorkerSeen
 from srm_explorer.tui.explorer.runs import RunsState
 from tests.example import EXAMPLE
+from tests.surveyed import surveyed
 
 A, B = Path("/s/a.json"), Path("/s/b.json")
 HALF = Progress("running", 200, 400, 50, 25, 50, 1000, 1930.4, 65.0)
@@ -97,6 +98,18 @@ def test_an_interrupted_run_is_offered_and_a_finished_one_is_not(example: Sessio
     assert state.offer.done == 5
     assert state.offer.runs == len(example.runs)
     assert "r resumes" in state.offer.line("r")
+
+
+def test_of_a_survey_that_stopped_its_neurons_are_told() -> None:
+    session = surveyed(None, done=10)
+    runs = len(session.runs)
+    state = RunsState()
+    state.ended(RunEnded(A, session, "interrupted"), A)
+    assert state.offer is not None
+    assert state.offer.line("C") == "stopped: 10 of 40 neurons scored are kept · C resumes"
+    state.grew(RunGrew(A, session, HALF, "running"))
+    state.lost(WorkerLost(A, runs, runs))
+    assert state.offer.line("r") == "worker died: 10 of 40 neurons scored are kept · r resumes"
 
 
 def test_of_the_runs_found_a_living_one_is_followed_and_else_the_newest_is_offered() -> None:

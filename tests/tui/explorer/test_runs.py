@@ -73,6 +73,9 @@ def test_a_survey_tells_its_parts_and_stops_after_one(drive: Any) -> None:
         controller.take_event(RunGrew(mine, None, progress, "running"))
         await until(lambda: "surveying, parts 12 of 48" in app.status_line(), "the parts")
         assert "1:01 left" in app.status_line()
+        controller.runs.cancel()
+        await until(lambda: "The part in flight is finished" in app.text(), "the question")
+        await pilot.press("n")
         controller.runs.state.cancels[mine] = 1
         controller.runs.show()
         await until(lambda: "stopping after this part" in app.status_line(), "what the key does")
