@@ -21,7 +21,7 @@ STUBS = {
     "srun": 'echo "srun $*" >> log; while [[ $1 == --* ]]; do shift; done; exec "$@"',
     "scontrol": 'echo "scontrol $*" >> log',
     "srm-explorer": 'echo "srm-explorer $*" >> log; exit "$STATUS"',
-    "ray": '[ "$1" = status ] && exit 0; echo "ray $* $(trap)" >> log; exec sleep 60',
+    "ray": '[ "$1" = status ] && exit 0; echo "ray $* $(trap -p SIGUSR1)" >> log; exec sleep 60',
     "hostname": '[ "$1" = -I ] && echo "10.0.0.1 10.0.0.2" || echo n01',
 }
 

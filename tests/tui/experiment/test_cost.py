@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, Site, read_experiment
+from srm_explorer.engine.runs.plan import CPU_BUDGET
 from srm_explorer.engine.runs.survey import MOST_TOLD
 from srm_explorer.engine.session.survey import SKETCH
 from srm_explorer.engine.worker.protocol import Description
@@ -94,7 +95,7 @@ def test_memory_grows_with_what_is_generated_and_stays_within_the_device() -> No
     few, many = (estimate(experiment(f"generation.tokens={n}"), 50, None, described()).memory for n in (10, 500))
     assert few is not None
     assert many is not None
-    assert 497_759_232 < few < many < 497_759_232 + 710 * 2**20
+    assert 497_759_232 < few < many < 497_759_232 + CPU_BUDGET + 10 * 2**20
     card = described(device="cuda:0", free_bytes=2 * 10**9)
     there = estimate(experiment("generation.tokens=500"), 500, None, card).memory
     assert there is not None
