@@ -121,6 +121,9 @@ def _table(data: dict[str, Any], path: Sequence[str | int], where: str) -> Any:
             count = len(cast("list[object]", node))
             if not isinstance(step, int) or step >= count:
                 listed = dotted(path[:depth])
+                if count and not isinstance(step, int):
+                    what = f"{listed} is a list, and {shown(step)} is of one of it"
+                    raise ExplorerError(what, where=where, remedy=f"write {dotted([*path[:depth], 0, *path[depth:]])}")
                 remedy = f"choose from 0 to {count - 1}" if count else f"set {listed} as a whole"
                 raise ExplorerError(f"{listed} has no number {step}", where=where, remedy=remedy)
         elif isinstance(node, dict):

@@ -169,7 +169,10 @@ def test_prompts_are_left_out_on_the_command_line_as_in_the_file(
         ("..=5", "write it as"),
         ("interventions.3.op=add", "choose from 0 to 0"),
         ("generation.tokens.x=5", "set it as a whole"),
-        ("interventions.values=5", "choose from 0 to 0"),
+        (
+            "interventions.values=5",
+            "interventions is a list, and 'values' is of one of it; write interventions[0].values",
+        ),
         ("generation=5", "--set, generation: 5 is not a table"),
         ("generation.tokens=many", "--set, generation.tokens: 'many' is not a whole number"),
         ("generation.tokens=5\nseed = 3", "--set, generation.tokens: "),
