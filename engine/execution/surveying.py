@@ -33,6 +33,9 @@ from srm_explorer.engine.runs.survey import (
     new_plan,
 )
 
+TELLING = 100
+"""Settings that are scored before it is told how fast: of few, what a text costs untouched is most of their time."""
+
 
 @dataclass
 class Surveying:
@@ -51,7 +54,7 @@ class Surveying:
     rows_now: Callable[[str], int]
     on_misfit: Callable[[int, Finished[Any]], None]
     rates: dict[str, float] = field(default_factory=dict[str, float])
-    """By depth, tokens a second that this start scored, or wrote."""
+    """By depth, tokens a second that this start scored, or wrote; where it scored enough to tell."""
 
     def run(self) -> bool:
         """Do what is left of it; tell whether all is done.
@@ -143,7 +146,7 @@ class Surveying:
         # Free parts of a survey that goes on are counted once they are known.
         before = 0 if depth == "forced" else len(plan.forced)
         total = len(plan.forced) + len(plan.free)
-        began, tokens = time.monotonic(), 0
+        began, tokens, settings = time.monotonic(), 0, 0
         if queue:
             self.meter.begin_parts("survey", before + len(done), total)
 
@@ -162,8 +165,10 @@ class Surveying:
             tokens += _tokens_of(part, finished.result)
             self._keep(part, finished.result)
             left -= 1
+            settings += sum(map(len, part.values))
             spent = time.monotonic() - began
-            self.rates[depth] = tokens / spent if spent > 0 else 0.0
+            if depth == "free" or settings >= TELLING:
+                self.rates[depth] = tokens / spent if spent > 0 else 0.0
             self.meter.part("survey", before + len(spans) - left, total)
         return not left
 

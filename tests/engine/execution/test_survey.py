@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.model.tokenizer import load_tokenizer
 from srm_explorer.engine.runs.live import LiveRun
+from srm_explorer.engine.runs.pace import known_pace
 from srm_explorer.engine.runs.progress import Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.survey import LayerReading, Plan, most_moved, text_hash
 from srm_explorer.engine.session import (
@@ -318,6 +320,18 @@ def test_a_replay_of_a_survey_is_stopped_or_refused_as_one_of_runs_is(lab: Lab) 
     assert (found.runs_equal, found.is_whole) == (True, False)
     with pytest.raises(ExplorerError, match="other neurons"):
         replayed(session.changed(layout={**layout, "survey": {"forced": [[5, 4]], "free": []}}), lab)
+
+
+def test_a_pace_is_learned_of_a_survey_that_scores_enough_to_tell(lab: Lab) -> None:
+    paces: list[float] = []
+    for name, neurons in (("few", "0..3"), ("many", "all"), ("again", "0..3")):
+        experiment = lab.experiment(SIGMA, survey={"neurons": neurons})
+        tables(lab, experiment, name)
+        paces.append(known_pace(experiment.model, Path()).scored)
+    few, many, again = paces
+    assert not few
+    assert many > 0
+    assert again == many, "few settings leave it as it is"
 
 
 def test_parts_are_sized_by_the_work_of_a_model_and_its_layer() -> None:
