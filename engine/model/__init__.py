@@ -7,6 +7,14 @@ transformer_lens. They stand in `__init__.pyi`.
 # lazy_loader has no types.
 # pyright: basic
 
+import os
+
 import lazy_loader
+
+# Threads that wait for one another turn in circles, by libgomp's own default for some milliseconds: where another program
+# has the core, each such wait costs it a whole time slice, and decoding is six times slower. It reads this when torch is
+# loaded; whoever has said how threads should wait is listened to.
+if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -251,3 +252,17 @@ def test_loading_prints_nothing_on_standard_output(tiny_gpt2_folder: Path, capfd
     out, err = capfd.readouterr()
     assert out == ""
     assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+    ids=["ours", "theirs", "a policy"],
+)
+def test_threads_that_wait_give_their_core_up_unless_somebody_says_how(given: dict[str, str], told: str) -> None:
+    code = "import os, srm_explorer.engine.model; print(os.environ.get('GOMP_SPINCOUNT'))"
+    left = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=left | given, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    assert done.stdout.strip() == told
