@@ -51,6 +51,11 @@ class Chosen:
     numbers: tuple[int, ...] = ()
     cells: tuple[Cell, ...] = ()
 
+    @property
+    def has_layers(self) -> bool:
+        """Whether every neuron is named with its layer."""
+        return bool(self.cells) and not self.numbers
+
     def __str__(self) -> str:
         if self.everything:
             return ALL
@@ -217,8 +222,7 @@ class SurveySpec(SpecPart):
         return tuple(cell for cell in cells if cell in picked.cells or cell[1] in picked.numbers)
 
     def _having(self, template: InterventionSpec, shape: ModelShape) -> list[int]:
-        picked = chosen(self.neurons)
-        if picked.cells and not picked.numbers:
+        if chosen(self.neurons).has_layers:
             return []
         layers = self.layers_of(template, shape.n_layers)
         if chosen(self.layers).everything:

@@ -24,11 +24,17 @@ def survey_overrides(**fields: str | int | None) -> list[str]:
         fields: neurons, which may name a file, layers, depth, then and vectors.
 
     Raises:
-        ExplorerError: a file that lists no neurons.
+        ExplorerError: a file that lists no neurons; layers beside neurons that have their own.
     """
     given = {name: str(value) for name, value in fields.items() if value is not None}
     if "neurons" in given:
         given["neurons"] = neurons_given(given["neurons"])
+        if _is_read(given["neurons"]) and chosen(given["neurons"]).has_layers:
+            if given.get("layers"):
+                what, remedy = "every neuron is named with its layer already", "leave it out, or write 373, say"
+                raise ExplorerError(what, where="layers", remedy=remedy)
+            # Those of an experiment that surveyed others before mean nothing here.
+            given["layers"] = ""
     # As text: TOML would take 11.370 for a number.
     return [f'survey.{name}="{_escaped(text)}"' for name, text in given.items()]
 

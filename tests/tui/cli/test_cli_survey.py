@@ -132,6 +132,7 @@ def test_its_charts_are_figures(srm: ENDED, many: Session, tmp_path: Path, chart
             ["demo", "--neurons", "all", "--then", "top:5", "--set", "prompts.limit=1", "--plan"],
             "survey.then: neurons are chosen on half of the prompts and written under on the others, and there is one",
         ),
+        (["demo", "--neurons", "4.20", "--layers", "3"], "every neuron is named with its layer already; leave it out"),
         (["demo", "--neurons", "all", "--layers", "top:3"], "--layers: 'top:3' names no layers"),
         (["demo", "--neurons", "all", "--set", "controls.neurons=3"], "every neuron of a survey is the control"),
         (["nosuch", "--neurons", "all"], "there is no preset 'nosuch'"),
