@@ -33,8 +33,8 @@ bench: $(VENV)/.installed-dev  ## Speed and growth beside the usual ways, into b
 try-wheel: $(VENV)/.installed-dev  ## The wheel in an empty environment, with the newest packages that it lets in
 	@$(BIN)/python tools/try_wheel.py
 
-try-ray: $(VENV)/.installed-dev  ## Kill an actor, the driver and the raylet of a run on Ray: nothing is lost, nothing differs
-	@$(BIN)/python tools/try_ray.py
+try-ray: $(VENV)/.installed-dev  ## Runs and a survey on Ray, ended in every way: nothing is lost, nothing differs: [TRIALS="actor survey"]
+	@$(BIN)/python tools/try_ray.py $(TRIALS)
 
 docs: $(VENV)/.installed-dev  ## The documentation as pages that need no network, in build/site
 	@$(BIN)/python tools/write_reference.py --check

@@ -1,85 +1,298 @@
-"""Kill an actor, the driver and the raylet of a run on Ray with SIGKILL: the same command goes on, and nothing differs.
+"""Try runs on Ray whole, with everything that can end them: nothing finished is lost, and nothing differs.
 
-    python tools/try_ray.py [actor] [driver] [raylet] [--keep FOLDER]
+    python tools/try_ray.py [TRIAL ...] [--keep FOLDER]
 
-Each trial is `srm-explorer run demo --executor ray --actors 2`, small, killed as soon as a batch is finished; then the
-same command again where that ended it. The session is compared with that of one process.
+    actor, driver, raylet   one of them is killed with SIGKILL while a run has batches in flight
+    interrupt               ctrl+c, once: what is in flight is finished
+    survey                  the driver is killed while neurons are scored, and again while texts are written
+    address                 the driver is killed at a cluster that somebody else started, which lives on
+    worker                  ctrl+c, once, over a run in the background process
+
+All are small runs of the bundled model by two actors, and then the same command again where that ended it. What is
+saved is compared with what one process makes.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-SMALL = ("--set", "prompts.limit=6", "--set", "generation.tokens=40", "--set", "controls.neurons=1")
+RUN = ("run", "demo", "--set", "prompts.limit=12", "--set", "generation.tokens=40", "--set", "controls.neurons=1")
+RUN += ("--set", "execution.rows=4")
+"""By default it is one batch or two, of which none would be in flight beside another."""
+SURVEY = ("survey", "demo", "--neurons", "0..19", "--layers", "0..5", "--then", "top:12", "--chart", "none")
+SURVEY += ("--set", "prompts.limit=4", "--set", "generation.tokens=24", "--set", "execution.rows=8")
 ACTORS = ("--executor", "ray", "--actors", "2")
+
 PATIENCE = 300.0
 """Seconds that a run may take."""
+FAREWELL = 20.0
+"""Seconds in which everything that a run started must be gone, once it is."""
+INTERRUPTED = 130
 
 
 def main() -> int:
     """Try them; return how many went wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("victims", nargs="*", default=["actor", "driver", "raylet"], help="which; all unless said")
+    parser.add_argument("trials", nargs="*", metavar="TRIAL", default=list(TRIALS), help="which; all unless said")
     parser.add_argument("--keep", type=Path, help="put the sessions there, and leave them")
     arguments = parser.parse_args()
+    if unknown := set(arguments.trials) - set(TRIALS):
+        parser.error(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
     folder: Path | None = arguments.keep
-    work = folder or Path(tempfile.mkdtemp(prefix="try-ray-"))
+    work = (folder or Path(tempfile.mkdtemp(prefix="try-ray-"))).absolute()
     environment = {**os.environ, "TMPDIR": str(work / "t"), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
     environment |= {f"XDG_{kind}_HOME": str(work / kind.lower()) for kind in ("STATE", "CONFIG", "DATA")}
     (work / "t").mkdir(parents=True, exist_ok=True)
+    wrong = 0
     try:
-        begun(work, "local", (), environment).wait(PATIENCE)
-        wrong = [victim for victim in arguments.victims if not tried(work, victim, environment)]
+        for name in arguments.trials:
+            began, trial = time.monotonic(), Trial(work, environment, name)
+            TRIALS[name](trial)
+            wrong += bool(trial.wrong)
+            told = "; ".join(trial.wrong).upper() or "nothing is lost, nothing differs"
+            print(f"{name}: {told}, {time.monotonic() - began:.0f} s", flush=True)
     finally:
         if folder is None:
             shutil.rmtree(work, ignore_errors=True)
-    return len(wrong)
+    return wrong
 
 
-def begun(work: Path, name: str, options: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"]
-    command += ["run", "demo", *SMALL, "--session", str(work / name), *options]
-    with (work / f"{name}.log").open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+@dataclass
+class Trial:
+    """A session that is ended and gone on with.
+
+    Attributes:
+        work: folder of the sessions.
+        name: of the session.
+        wrong: what is not as it should be.
+        seen: processes below its runs, with their command lines.
+    """
+
+    work: Path
+    environment: Mapping[str, str]
+    name: str
+    wrong: list[str] = field(default_factory=list[str])
+    seen: dict[int, str] = field(default_factory=dict[int, str])
+
+    def expect(self, holds: object, what: str) -> None:
+        """Note what is wrong, where it is."""
+        if not holds:
+            self.wrong.append(what)
+
+    def begin(self, command: Sequence[str], name: str = "") -> subprocess.Popen[bytes]:
+        """Start a command over a session; this one, unless another is named."""
+        name = name or self.name
+        program = [sys.executable, "-c", "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"]
+        at = ["--session", str(self.work / name)] if command[0] in ("run", "survey") else []
+        with (self.work / f"{name}.log").open("ab") as log:
+            everything = [*program, *command, *at]
+            return subprocess.Popen(everything, stdout=log, stderr=log, env=self.environment, start_new_session=True)
+
+    def log(self) -> str:
+        """What its commands said."""
+        return (self.work / f"{self.name}.log").read_text(errors="replace")
+
+    def journalled(self, mark: str) -> int:
+        """How many lines of its journal have a mark."""
+        journal = self.work / f"{self.name}.run" / "events.jsonl"
+        return sum(mark in line for line in journal.read_text().splitlines()) if journal.exists() else 0
+
+    def struck(self, command: Sequence[str], when: Callable[[], bool], strike: Callable[[int], bool]) -> int:
+        """Run a command, do something to it at the right moment, and return its status.
+
+        Args:
+            when: whether it is far enough.
+            strike: is given its process; tells whether it could do it.
+        """
+        run, began, done = self.begin(command), time.monotonic(), False
+        looked = began
+        while run.poll() is None and time.monotonic() - began < PATIENCE:
+            if not done and when():
+                done = strike(run.pid)
+            if done or time.monotonic() > looked + 1:
+                self.seen |= below(run.pid)
+                looked = time.monotonic()
+            time.sleep(0.005)
+        self.expect(done, "it was over before its time")
+        return run.wait(FAREWELL)
+
+    def gone_on_with(self, command: Sequence[str]) -> None:
+        """Run the command again: it goes on from what was there, and ends well."""
+        before = self.log()
+        status = self.begin(command).wait(PATIENCE)
+        said = self.log()[len(before) :]
+        self.expect(status == 0, f"the same command again ended with {status}")
+        self.expect("resuming" in said, "the same command began anew")
+
+    def compare(self, command: Sequence[str]) -> None:
+        """Hold what it saved against what one process makes of the command."""
+        name = f"local-{command[0]}"
+        if not (self.work / f"{name}.json").exists():
+            status = self.begin([*command, *self.table(name)], name).wait(PATIENCE)
+            self.expect(status == 0, f"one process ended with {status}")
+        self.expect(content(self.work, name) == content(self.work, self.name) is not None, "another session")
+        deadline = time.monotonic() + FAREWELL
+        while (left := [text for pid, text in self.seen.items() if text and line(pid) == text]) and (
+            time.monotonic() < deadline
+        ):
+            time.sleep(0.2)
+        self.expect(not left, f"processes are left: {', '.join(text[:60] for text in left)}")
+
+    def table(self, name: str = "") -> tuple[str, ...]:
+        """The option that has a survey write its table."""
+        return ("--csv", str(self.work / f"{name or self.name}.csv")) if "survey" in (name or self.name) else ()
 
 
-def tried(work: Path, victim: str, environment: Mapping[str, str]) -> bool:
-    """Kill one of them, look at what comes of it, and print that."""
-    began = time.monotonic()
-    run = begun(work, victim, ACTORS, environment)
-    seen: dict[int, str] = {}
-    killed = 0
-    while run.poll() is None and time.monotonic() - began < PATIENCE:
-        time.sleep(0.1)
-        seen |= below(run.pid)
-        if not killed and list((work / f"{victim}.run").glob("shard-*")):
-            killed = run.pid if victim == "driver" else found(below(run.pid), victim)
-            if killed:
-                os.kill(killed, signal.SIGKILL)
-    status = run.wait(PATIENCE)
-    time.sleep(5)
-    left = [pid for pid, text in seen.items() if text and line(pid) == text]
-    again = 0
-    if status:
-        again = begun(work, victim, ACTORS, environment).wait(PATIENCE)
-    same = content(work, "local") == content(work, victim)
-    right = bool(killed) and same and not again and (victim == "actor") == (status == 0)
-    print(
-        f"{victim}: killed {killed}, status {status}, again {again}, {'the same' if same else 'ANOTHER'} session,"
-        f" {len(left)} processes left, {time.monotonic() - began:.0f} s"
-    )
-    return right
+def with_a_victim(trial: Trial, victim: str) -> None:
+    """Kill one of them once a batch is finished and others are in flight."""
+    command = [*RUN, *ACTORS]
+
+    def strike(pid: int) -> bool:
+        family = below(pid)
+        struck = pid if victim == "driver" else found(family, victim)
+        if not struck:
+            return False
+        # They could finish everything meanwhile: that their raylet is gone they notice within a second or two.
+        held = [actor for actor, text in family.items() if is_kind(text, "actor")]
+        for actor in held:
+            os.kill(actor, signal.SIGSTOP)
+        trial.expect(listening({pid, *family}) <= LOOPBACK, "others can reach it")
+        os.kill(struck, signal.SIGKILL)
+        time.sleep(3 if victim == "raylet" else 0)
+        for actor in held:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(actor, signal.SIGCONT)
+        return True
+
+    status = trial.struck(command, lambda: trial.journalled('"batch"') > 1, strike)
+    if victim == "actor":
+        trial.expect(status == 0, f"it ended with {status}")
+        trial.expect("is lost, what it had went to another" in trial.log(), "nobody was told")
+    else:
+        trial.expect(status == (1 if victim == "raylet" else -signal.SIGKILL), f"it ended with {status}")
+        trial.gone_on_with(command)
+    trial.compare(RUN)
+
+
+def interrupt(trial: Trial) -> None:
+    """Press ctrl+c, which every process of the terminal hears."""
+    command = [*RUN, *ACTORS]
+    finished = 0
+
+    def strike(pid: int) -> bool:
+        nonlocal finished
+        finished = trial.journalled('"batch"')
+        os.killpg(pid, signal.SIGINT)
+        return True
+
+    status = trial.struck(command, lambda: trial.journalled('"batch"') > 1, strike)
+    trial.expect(status == INTERRUPTED, f"it ended with {status}")
+    trial.expect(trial.journalled('"batch"') > finished, "what was in flight is lost")
+    trial.expect("is lost" not in trial.log(), "actors died of it")
+    trial.expect("the same command goes on" in trial.log(), "it does not say how to go on")
+    trial.gone_on_with(command)
+    trial.compare(RUN)
+
+
+def survey(trial: Trial) -> None:
+    """Kill the driver of a survey in either of its stages."""
+    command = [*SURVEY, *ACTORS, *trial.table()]
+    for depth in ("forced", "free"):
+        status = trial.struck(command, partial(in_stage, trial, depth), killed)
+        trial.expect(status == -signal.SIGKILL, f"it ended with {status} when {depth}")
+    trial.gone_on_with(command)
+    tables = [(trial.work / f"{name}.csv") for name in (trial.name, "local-survey")]
+    trial.compare(SURVEY)
+    trial.expect(len({table.read_bytes() for table in tables if table.exists()}) == 1, "another table")
+
+
+def in_stage(trial: Trial, depth: str) -> bool:
+    """Whether a part of a survey is finished there."""
+    return trial.journalled(f'"depth":"{depth}"') + trial.journalled(f'"depth": "{depth}"') > 0
+
+
+def killed(pid: int) -> bool:
+    os.kill(pid, signal.SIGKILL)
+    return True
+
+
+def address(trial: Trial) -> None:
+    """Kill the driver at a cluster that is not its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # It ends with its process: `ray stop` would end every cluster of this user.
+    head = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=false"]
+    head += ["--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2", "--disable-usage-stats"]
+    head += [f"--object-store-memory={2**28}", f"--temp-dir={trial.work / 'r'}"]
+    # Else Ray listens to other machines all the same.
+    environment = {**trial.environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    command = [*RUN, *ACTORS, "--address", f"127.0.0.1:{port}"]
+    with (trial.work / "head.log").open("ab") as log:
+        cluster = subprocess.Popen(head, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        began = time.monotonic()
+        while "Ray runtime started" not in (trial.work / "head.log").read_text() and cluster.poll() is None:
+            if time.monotonic() - began > PATIENCE:
+                break
+            time.sleep(0.2)
+        status = trial.struck(command, lambda: trial.journalled('"batch"') > 1, killed)
+        trial.expect(status == -signal.SIGKILL, f"it ended with {status}")
+        trial.gone_on_with(command)
+        deadline = time.monotonic() + FAREWELL
+        while found(below(cluster.pid), "actor") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        family = below(cluster.pid)
+        trial.expect(cluster.poll() is None and found(family, "raylet"), "the cluster is gone")
+        trial.expect(not found(family, "actor"), "actors are left there")
+        trial.seen |= family
+    finally:
+        cluster.terminate()
+        cluster.wait(FAREWELL)
+    trial.compare(RUN)
+
+
+def worker(trial: Trial) -> None:
+    """Press ctrl+c over a run that the background process has."""
+    trial.expect(trial.begin(["worker", "restart"]).wait(PATIENCE) == 0, "there is no background process")
+    command = [*RUN, "--set", "execution.executor=ray", "--set", "execution.actors=2"]
+
+    def strike(pid: int) -> bool:
+        os.killpg(pid, signal.SIGINT)
+        return True
+
+    try:
+        status = trial.struck(command, lambda: trial.journalled('"batch"') > 1, strike)
+        trial.expect(status == INTERRUPTED, f"it ended with {status}")
+        trial.gone_on_with(command)
+        trial.expect("running in this process" not in trial.log(), "the background process takes nothing")
+    finally:
+        trial.expect(trial.begin(["worker", "stop"]).wait(PATIENCE) == 0, "the background process does not end")
+    trial.compare(RUN)
+
+
+TRIALS: dict[str, Callable[[Trial], None]] = {
+    **{victim: partial(with_a_victim, victim=victim) for victim in ("actor", "driver", "raylet")},
+    "interrupt": interrupt,
+    "survey": survey,
+    "address": address,
+    "worker": worker,
+}
 
 
 def below(pid: int) -> dict[int, str]:
@@ -103,9 +316,30 @@ def line(pid: int) -> str:
         return ""
 
 
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
+"""127.0.0.1 as the system writes it, also as an address of the newer kind."""
+
+
+def listening(pids: set[int]) -> set[str]:
+    """Addresses, as the system writes them, at which some processes listen."""
+    sockets: set[str] = set()
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                sockets.add(str(file.readlink()))
+            except OSError:
+                continue
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+
+
 def found(family: Mapping[int, str], victim: str) -> int:
-    mark = {"actor": "ray::Actor", "raylet": "raylet/raylet"}[victim]
-    return next((pid for pid, text in sorted(family.items()) if mark in text.partition(" --")[0]), 0)
+    return next((pid for pid, text in sorted(family.items()) if is_kind(text, victim)), 0)
+
+
+def is_kind(text: str, kind: str) -> bool:
+    """Whether a command line is that of an actor, or of a raylet."""
+    return {"actor": "ray::Actor", "raylet": "raylet/raylet"}[kind] in text.partition(" --")[0]
 
 
 def content(work: Path, name: str) -> tuple[dict[str, Any], bytes] | None:

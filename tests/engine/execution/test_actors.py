@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from srm_explorer.engine.execution.opening import Opened
 from srm_explorer.engine.execution.survey import ForcedPart, GivenTexts
 from srm_explorer.engine.experiment import Experiment, differences
 from srm_explorer.engine.model import LoadedModel, WarmModel
-from srm_explorer.engine.runs.progress import Meter, Progress
+from srm_explorer.engine.runs.progress import Meter
 from srm_explorer.engine.session import PromptRecord
 
 if TYPE_CHECKING:
@@ -227,65 +226,3 @@ def test_a_cluster_is_looked_for_where_it_listens(monkeypatch: pytest.MonkeyPatc
         cluster.reach(f"127.0.0.1:{listener.getsockname()[1]}")
     assert not constants.ENABLE_RAY_CLUSTER
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Processes below one, with their command lines."""
-    parents: dict[int, int] = {}
-    lines: dict[int, str] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            lines[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return {child: lines[child] for child in found - {pid}}
-
-
-def listening(pids: set[int]) -> set[str]:
-    """Addresses, as the system writes them, at which some processes listen."""
-    sockets: set[str] = set()
-    for pid in pids:
-        for file in Path(f"/proc/{pid}/fd").glob("*"):
-            try:
-                sockets.add(str(file.readlink()))
-            except OSError:
-                continue
-    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
-
-
-LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
-"""127.0.0.1, also as an address of the newer kind."""
-
-
-@pytest.mark.slow
-@pytest.mark.process
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="processes and ports are read from /proc")
-def test_actors_of_ray_make_the_same_session_though_one_is_killed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # Nothing is written into the home of whoever tests.
-    local = lab.experiment(CLAMPED, generation={"tokens": 12})
-    lab.session(local, "here", rows=1)
-    killed: list[int] = []
-    addresses: set[str] = set()
-
-    def kill_one(progress: Progress) -> None:
-        ours = descendants(os.getpid())
-        actors = [pid for pid, line in ours.items() if "Actor" in line.partition(" ")[0]]
-        if progress.runs_done and not killed and actors:
-            addresses.update(listening({os.getpid(), *ours}))
-            killed.append(actors[0])
-            os.kill(actors[0], signal.SIGKILL)
-
-    experiment = lab.experiment(CLAMPED, generation={"tokens": 12}, execution=TWO_ACTORS)
-    outcome = lab.run(experiment, "there", rows=1, listener=kill_one)
-    assert outcome.status == "finished"
-    assert killed, "an actor was there to be killed"
-    assert any("is lost, what it had went to another" in line for line in outcome.notes)
-    assert content(lab.path("here")) == content(lab.path("there"))
-    assert addresses <= LOOPBACK, "nobody else can reach the cluster"
-    assert not [line for line in descendants(os.getpid()).values() if "ray" in line], "it ends with the run"
