@@ -198,7 +198,9 @@ class Meter:
         progress = self._progress(steps // max(self._rows, 1))
         done = self._worked + (steps / self.steps if self.steps else 0.0)
         left = self.runs - self.runs_done - (done - self._worked)
-        seconds = left * (time.monotonic() - self._began) / done if done else None
+        # As in one batch, its first step reads the prompt: taken for one of many, it would make days of minutes.
+        known = self._worked or any(flight.step > 1 for flight in flights)
+        seconds = left * (time.monotonic() - self._began) / done if done and known else None
         self._tell(dataclasses.replace(progress, seconds_left=seconds))
         if self.stop.level > 1:
             raise Stopped
