@@ -33,7 +33,7 @@ class Runs:
     def __init__(self, model: LoadedModel, values: Sequence[float], neuron: int = 373, prompts: int = 50) -> None:
         sets = [load_prompt_set(n, folders=[paths.shipped_prompts()], base=Path()) for n in ("reasoning", "watching")]
         texts = [prompt.text for one in sets for prompt in one.prompts][:prompts]
-        self.layer = layer = model.shape.n_layers - 1
+        layer = model.shape.n_layers - 1
         self.model = model
         self.prompts = [tuple(model.tokenizer.encode(text, prepend_bos=False)) for text in texts]
         self.sites = [f"blocks.{layer}.mlp.hook_post", f"blocks.{layer}.hook_resid_post"]
@@ -68,15 +68,16 @@ class Limit:
     """How fast a batch could be written if the matrix products with the weights were all there is to do.
 
     Each prompt goes through the blocks once; then, at every step, each text that differs from the others so far goes
-    through the blocks below the edited one, and each row through that one and the unembedding. Attention, norms,
-    choosing and everything else is free. Texts that were written tell how many differ at each step.
+    through them up to the edited neurons, each row through what these write, and the unembedding is taken of rows or of
+    texts, whichever is faster. Attention, norms, choosing and everything else is free. Texts that were written tell how
+    many differ at each step.
     """
 
     _STEPS = 8
     """Steps that are measured, spread over all of them, at each look."""
 
     def __init__(self, plain: PlainModel, runs: Runs) -> None:
-        self._products = plain.products(own_from=runs.layer)
+        self._products = plain.products()
         self._runs = runs
 
     def rate(self, batch: Sequence[int], texts: Sequence[Sequence[int]]) -> float:

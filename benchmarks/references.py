@@ -174,29 +174,31 @@ class PlainModel:
             there = torch.cat([stream[span] for stream, span in zip(streams, spans, strict=True)])
             return list(self.model.lm_head(there).log_softmax(dim=-1).split([len(tokens) for _, tokens in texts]))
 
-    def products(self, own_from: int) -> Products:
-        """The matrix products of a token, with the model's own weights; rows that are alike part at a layer."""
-        return Products(self.model, self._blocks, own_from)
+    def products(self) -> Products:
+        """The matrix products of a token, with the model's own weights."""
+        return Products(self.model, self._blocks, self._after_activation(len(self._blocks) - 1))
 
 
 class Products:
-    """Every matrix product with weights that one token takes: what no decoder can do without.
+    """Every matrix product with weights that a step takes: what no decoder can do without.
 
-    Rows whose texts were alike so far go through the blocks below an edit as one. The unembedding is taken whole and in
-    stretches of the vocabulary, and the faster counts: a limit is the best known.
+    Rows whose texts were alike so far are one up to the neurons of the last block, where they are edited. What those
+    write is multiplied for each row; logits are made for each row, or for each text and each edited neuron, of whose
+    logits those of a row are a sum. That and the unembedding whole or in stretches of the vocabulary is tried, and the
+    fastest counts: a limit is the best known.
 
     Args:
         model: from Hugging Face.
         blocks: its blocks.
-        own_from: the first block that every row goes through by itself.
+        writes: the last product of the last block.
     """
 
     _STRETCH = 1024
 
-    def __init__(self, model: Any, blocks: Sequence[nn.Module], own_from: int) -> None:
+    def __init__(self, model: Any, blocks: Sequence[nn.Module], writes: nn.Module) -> None:
         self._head = model.get_output_embeddings()
-        self._shared = [module for block in blocks[:own_from] for module in _products_in(block)]
-        self._own = [module for block in blocks[own_from:] for module in _products_in(block)]
+        self._writes = writes
+        self._shared = [module for block in blocks for module in _products_in(block) if module is not writes]
 
     @staticmethod
     def _through(module: Any, rows: Tensor) -> Tensor:
@@ -212,21 +214,28 @@ class Products:
     def step_seconds(self, alike: int, rows: int) -> float:
         """Seconds of one step of so many rows, with so many different texts so far: blocks and unembedding."""
         with torch.inference_mode():
-            blocks = self._blocks_seconds(self._shared, alike) + self._blocks_seconds(self._own, rows)
-            hidden = torch.randn(rows, self._head.in_features)
+            blocks = self._blocks_seconds(self._shared, alike) + self._blocks_seconds([self._writes], rows)
             logits = torch.empty(rows, self._head.out_features)
-            widths = self._head.out_features, self._STRETCH
-            return blocks + min(_seconds(lambda width=width: self._unembed(hidden, logits, width)) for width in widths)
+            ways = [(count, width) for count in (rows, alike) for width in (self._head.out_features, self._STRETCH)]
+            return blocks + min(self._unembedding_seconds(logits, *way) for way in ways)
 
     def prefill_seconds(self, columns: int) -> float:
         """Seconds that so many columns of prompts take through the blocks."""
         with torch.inference_mode():
-            return self._blocks_seconds([*self._shared, *self._own], columns)
+            return self._blocks_seconds([*self._shared, self._writes], columns)
 
-    def _unembed(self, hidden: Tensor, logits: Tensor, width: int) -> None:
-        for first in range(0, logits.shape[1], width):
-            part = slice(first, first + width)
-            logits[:, part] = hidden @ self._head.weight[part].T
+    def _unembedding_seconds(self, logits: Tensor, count: int, width: int) -> float:
+        """Of so many vectors, so many token ids at a time; where they are fewer than rows, summed up for those."""
+        hidden = torch.randn(count, self._head.in_features)
+        terms = torch.randn(len(logits), count) if count < len(logits) else None
+
+        def unembed() -> None:
+            for first in range(0, logits.shape[1], width):
+                part = slice(first, first + width)
+                made = hidden @ self._head.weight[part].T
+                logits[:, part] = made if terms is None else terms @ made
+
+        return _seconds(unembed)
 
 
 def _seconds(work: Callable[[], object]) -> float:
