@@ -66,6 +66,7 @@ SECTIONS = {
         (100, 230),
         (
             Asked("decode: share of what matrix products alone allow", "tokens/s", at_least(0.90, quick=0.75)),
+            Asked("decode: the same, alike texts as one", "tokens/s"),
             Asked("decode: against one value at a time (ii)", "tokens/s", at_least(3)),
             Asked("decode: against one run at a time (i)", "tokens/s"),
             Asked("decode: memory of a batch at its peak", "MB"),
@@ -78,6 +79,7 @@ SECTIONS = {
         (
             Asked("real model: against one value at a time (ii)", "tokens/s", at_least(6), quick=False),
             Asked("real model: share of what matrix products alone allow", "tokens/s", quick=False),
+            Asked("real model: the same, alike texts as one", "tokens/s", quick=False),
             Asked("real model: texts that a clamp leaves as they are", "%", quick=False),
             Asked("real model: texts that differ from (ii)", "texts", quick=False),
         ),

@@ -67,10 +67,10 @@ class Runs:
 class Limit:
     """How fast a batch could be written if the matrix products with the weights were all there is to do.
 
-    Each prompt goes through the blocks once; then, at every step, each text that differs from the others so far goes
-    through them up to the edited neurons, each row through what these write, and the unembedding is taken of rows or of
-    texts, whichever is faster. Attention, norms, choosing and everything else is free. Texts that were written tell how
-    many differ at each step.
+    Each prompt goes through the blocks once; then, at every step, each row through them and the unembedding. Attention,
+    norms, choosing and everything else is free. Where alike texts are one, each text that differs from the others so
+    far goes through the blocks up to the edited neurons, each row through what these write, and the unembedding is
+    taken of rows or of texts, whichever is faster; texts that were written tell how many differ at each step.
     """
 
     _STEPS = 8
@@ -80,16 +80,19 @@ class Limit:
         self._products = plain.products()
         self._runs = runs
 
-    def rate(self, batch: Sequence[int], texts: Sequence[Sequence[int]]) -> float:
-        """Tokens a second of a batch that wrote these texts."""
+    def rates(self, batch: Sequence[int], texts: Sequence[Sequence[int]]) -> tuple[float, float]:
+        """Tokens a second of a batch that wrote these texts: every row by itself, and alike texts as one."""
         prompts = [self._runs.prompts[self._runs.grid.prompt(index)] for index in batch]
-        columns = sum(map(len, set(prompts)))
+        prefill = self._products.prefill_seconds(sum(map(len, set(prompts))))
+        rows = len(batch)
+        every: list[float] = []
+        alike: list[float] = []
         # The last token is fed too: what it leaves is captured.
-        steps = [
-            self._products.step_seconds(self._different(prompts, texts, 1 + before), len(batch))
-            for before in spread_over(TOKENS, self._STEPS)
-        ]
-        return len(batch) * TOKENS / (TOKENS * statistics.mean(steps) + self._products.prefill_seconds(columns))
+        for fed in (1 + before for before in spread_over(TOKENS, self._STEPS)):
+            every.append(self._products.step_seconds(rows, rows))
+            alike.append(self._products.step_seconds(self._different(prompts, texts, fed), rows))
+        by_row, by_text = (rows * TOKENS / (TOKENS * statistics.mean(spent) + prefill) for spent in (every, alike))
+        return by_row, by_text
 
     @staticmethod
     def _different(prompts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]], fed: int) -> int:
@@ -105,6 +108,7 @@ class Compared:
         self.results: dict[int, RowResult] = {}
         self.ours: list[float] = []
         self.limits: list[float] = []
+        self.shared_limits: list[float] = []
         self.one_by_one: list[float] = []
         self.by_value: list[float] = []
         self.peak = 0
@@ -115,7 +119,10 @@ class Compared:
         peak, took, results = peak_above(self.runs.written, batch)
         self.peak = max(self.peak, peak)
         self.ours.append(len(batch) * TOKENS / took)
-        self.limits.append(limit.rate(batch, [result.tokens for result in results]))
+        for kept, rate in zip(
+            (self.limits, self.shared_limits), limit.rates(batch, [r.tokens for r in results]), strict=True
+        ):
+            kept.append(rate)
         self.results.update(zip(batch, results, strict=True))
 
     def run(self, index: int) -> None:
@@ -219,6 +226,7 @@ def shaped(options: Options) -> None:
         report.rates("decode: against one run at a time (i)", *against(compared, compared.one_by_one), said)
         report.rates("decode: against one value at a time (ii)", *against(compared, compared.by_value), said)
         report.rates("decode: share of what matrix products alone allow", compared.ours, compared.limits, said)
+        report.rates("decode: the same, alike texts as one", compared.ours, compared.shared_limits, said)
         report.add(Measured("decode: memory of a batch at its peak", compared.peak / 2**20, note=said))
         differing, of, farthest = compared.equality()
         note = (
@@ -239,6 +247,7 @@ def real(options: Options) -> None:
         said = _said(compared, len(runs.batches[0]))
         report.rates("real model: against one value at a time (ii)", *against(compared, compared.by_value), said)
         report.rates("real model: share of what matrix products alone allow", compared.ours, compared.limits, said)
+        report.rates("real model: the same, alike texts as one", compared.ours, compared.shared_limits, said)
         report.add(Measured("real model: texts that a clamp leaves as they are", 100 * compared.staying(), note=said))
         differing, of, farthest = compared.equality()
         note = f"of {of}; the others' vectors differ by at most {farthest:.1e} of their largest coordinate"

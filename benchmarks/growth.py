@@ -33,6 +33,7 @@ def grown(report: Report, of: str, prepare: Callable[[int], Callable[[], Any]]) 
         prepare: makes the work of so many times as much; what it makes ready is not measured.
     """
     # From here on: what a process has once had, it keeps for the next size.
+    reset_peak()
     before = memory("VmRSS")
     prepare(1)()
     spent: list[float] = []
