@@ -21,7 +21,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.model.direct import TOLERANCE, DirectBlocks, direct_blocks
-from srm_explorer.engine.model.ending import Ending
+from srm_explorer.engine.model.ending import STRETCH, Ending
 
 _ROOM = 16
 """Columns that a layer of a cache makes room for beyond those it is given: it is copied once in so many steps."""
@@ -194,8 +194,6 @@ class WideProduct:
         linear: the unembedding, of a model on a processor.
     """
 
-    _STRETCH = 1024
-
     def __init__(self, linear: nn.Linear) -> None:
         self._linear = linear
         # A bridge gives an unembedding without one a bias of zeros.
@@ -209,7 +207,7 @@ class WideProduct:
         linear = getattr(head, "original_component", head)
         if type(linear) is not nn.Linear or linear.weight.device.type != "cpu":
             return None
-        if linear.weight.dtype not in (torch.float32, torch.float64) or len(linear.weight) < 8 * cls._STRETCH:
+        if linear.weight.dtype not in (torch.float32, torch.float64) or len(linear.weight) < 8 * STRETCH:
             return None
         return cls(linear)
 
@@ -240,12 +238,12 @@ class WideProduct:
     def write(self, hidden: Float[Tensor, "row d"], target: Float[Tensor, "row vocab"]) -> Tensor:
         """Write the product into a tensor, and return that."""
         weight = self._linear.weight
-        scratch = target.new_empty(len(target), self._STRETCH)
-        for begin in range(0, len(weight), self._STRETCH):
-            part = weight[begin : begin + self._STRETCH].T
-            into = scratch if part.shape[1] == self._STRETCH else target.new_empty(len(target), part.shape[1])
+        scratch = target.new_empty(len(target), STRETCH)
+        for begin in range(0, len(weight), STRETCH):
+            part = weight[begin : begin + STRETCH].T
+            into = scratch if part.shape[1] == STRETCH else target.new_empty(len(target), part.shape[1])
             torch.mm(hidden, part, out=into)
-            target[:, begin : begin + self._STRETCH] = into
+            target[:, begin : begin + STRETCH] = into
         return target.add_(self._linear.bias) if self._is_biased else target
 
 

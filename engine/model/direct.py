@@ -222,10 +222,7 @@ class DirectBlocks:
         self, stream: Float[Tensor, "row col d"], neurons: Float[Tensor, "row col d_mlp"]
     ) -> tuple[Float[Tensor, "row col d"], Float[Tensor, "row col d_mlp"]]:
         """Go on from there, where somebody may listen; return the stream that leaves, and the neurons as edited."""
-        block = self._blocks[-1]
-        neurons = _at(block.points.hook_post, neurons)
-        written = _at(block.points.mlp_out, block.mlp_out(neurons))
-        return _at(block.points.resid_post, stream + written), neurons
+        return _from_neurons(self._blocks[-1], stream, neurons)
 
     def unheard(self, stream: Float[Tensor, "row d"], neurons: Float[Tensor, "row d_mlp"]) -> Float[Tensor, "row d"]:
         """Go on from there where nobody listens; return the stream that leaves."""
@@ -256,9 +253,7 @@ def _keep(cache: Any, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor,
 
 
 def _through(block: _Block, stream: Tensor, hidden: Tensor, angles: _Angles | None, keep: _Update | None) -> Tensor:
-    stream, neurons = _to_neurons(block, stream, hidden, angles, keep)
-    written = _at(block.points.mlp_out, block.mlp_out(_at(block.points.hook_post, neurons)))
-    return _at(block.points.resid_post, stream + written)
+    return _from_neurons(block, *_to_neurons(block, stream, hidden, angles, keep))[0]
 
 
 def _to_neurons(
@@ -275,6 +270,13 @@ def _to_neurons(
     # What is edited between the two halves is what the MLP reads: the stream passes it by, as in the model.
     stream = stream + _at(points.attn_out, block.attn_out(mixed))
     return stream, block.neurons(block.before_mlp(_at(points.resid_mid, stream)))
+
+
+def _from_neurons(block: _Block, stream: Tensor, neurons: Tensor) -> tuple[Tensor, Tensor]:
+    """What leaves the block, and its neurons as who listens left them."""
+    neurons = _at(block.points.hook_post, neurons)
+    written = _at(block.points.mlp_out, block.mlp_out(neurons))
+    return _at(block.points.resid_post, stream + written), neurons
 
 
 def _attend(

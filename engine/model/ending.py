@@ -16,7 +16,7 @@ from torch import Tensor
 
 from srm_explorer.engine.model.direct import DirectBlocks
 
-_STRETCH = 1024
+STRETCH = 1024
 """Token ids at a time: a processor takes products of that width faster than all at once."""
 _WORTH = 0.8
 """Share of the multiplications of row by row that must not be exceeded."""
@@ -68,8 +68,8 @@ class Ending:
         terms[torch.arange(len(stream)), history] = scale
         terms[:, len(entered) :] = scale[:, None] * change
         linear = norm.linear(entered)
-        for begin in range(0, len(weight), _STRETCH):
-            part = slice(begin, begin + _STRETCH)
+        for begin in range(0, len(weight), STRETCH):
+            part = slice(begin, begin + STRETCH)
             parts = torch.cat([linear @ weight[part].T, self._of_edited[:, part]])
             target[:, part] = terms @ parts
         return target if self._added is None else target.add_(self._added)
