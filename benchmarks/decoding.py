@@ -17,7 +17,7 @@ from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, rows_that_fit
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
-from srm_explorer.engine.model.static import decode
+from srm_explorer.engine.model.prepared import decode
 from srm_explorer.engine.prompts import load_prompt_set
 from srm_explorer.engine.runs.plan import plan_layout
 

@@ -16,7 +16,7 @@ from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.model.decoding import Generation, Row, rows_that_fit
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
-from srm_explorer.engine.model.static import decode
+from srm_explorer.engine.model.prepared import decode
 from srm_explorer.tui.sessions.list_model import SessionList
 from srm_explorer.tui.sessions.summary import SummaryCache
 

@@ -17,7 +17,7 @@ from srm_explorer.engine.model.decoding import Generation, Row, rows_that_fit
 from srm_explorer.engine.model.forcing import Forced, GivenText, score_texts
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
-from srm_explorer.engine.model.static import decode
+from srm_explorer.engine.model.prepared import decode
 from srm_explorer.engine.prompts import load_prompt_set
 
 VALUES = (-20.0, -10.0, -6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 10.0, 20.0)

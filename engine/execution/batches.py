@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.execution.bench import Bench, Report
 from srm_explorer.engine.execution.rows import as_saved
 from srm_explorer.engine.experiment import Site
-from srm_explorer.engine.model import Capture, Decoded, LoadedModel, decode, w_out_rows
+from srm_explorer.engine.model import Capture, Decoded, LoadedModel, Prepared, w_out_rows
 from srm_explorer.engine.session import Resolved, RunRecord
 from srm_explorer.engine.session.controls import Controls
 
@@ -49,12 +50,14 @@ class BatchTask:
         indices: of the runs, all of the batch or a part of it.
         resolved: raw values; without them, only baseline runs can be laid out.
         controls: without them, no run of a control can be.
+        following: what whoever carries this out is given next, if nothing comes between; it is laid out meanwhile.
     """
 
     number: int
     indices: tuple[int, ...]
     resolved: Resolved
     controls: Controls | None
+    following: BatchTask | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -68,23 +71,29 @@ class BatchTask:
 
     def carry_out(self, bench: Bench, report: Report) -> BatchDone:
         """Decode them; errors as a task's."""
-        maker = bench.maker
-        has_baseline = any(bench.grid.condition(index) == 0 for index in self.indices)
-        captures = [*maker.captures(), *(maker.moments() if has_baseline else [])]
-        rows = maker.rows(self.indices, self.resolved, self.controls)
-        kept = [capture for _, capture in captures]
-        decoded = decode(bench.model, rows, maker.generation(), kept, on_step=report)
-        records = [maker.record(index, row) for index, row in zip(self.indices, decoded.rows, strict=True)]
+        then = None if bench.maker.asks_model else self.following
+        prepared = bench.ahead.take(self, partial(BatchTask._prepared, bench=bench), then)
+        decoded = prepared.decode(bench.model, report)
+        records = [bench.maker.record(index, row) for index, row in zip(self.indices, decoded.rows, strict=True)]
         return BatchDone(
             runs=tuple(records),
-            vectors=self._vectors(bench, decoded, captures),
+            vectors=self._vectors(bench, decoded),
             receipt={"sites": [dataclasses.asdict(receipt) for receipt in decoded.receipts], "rows": self.rows},
         )
 
-    def _vectors(self, bench: Bench, decoded: Decoded, captures: Sequence[tuple[str, Capture]]) -> dict[str, Any]:
+    def _prepared(self, bench: Bench) -> Prepared:
+        rows = bench.maker.rows(self.indices, self.resolved, self.controls)
+        captures = [capture for _, capture in self._captures(bench)]
+        return Prepared.of(bench.model, rows, bench.maker.generation(), captures)
+
+    def _captures(self, bench: Bench) -> list[tuple[str, Capture]]:
+        has_baseline = any(bench.grid.condition(index) == 0 for index in self.indices)
+        return [*bench.maker.captures(), *(bench.maker.moments() if has_baseline else [])]
+
+    def _vectors(self, bench: Bench, decoded: Decoded) -> dict[str, Any]:
         """What was captured of a batch, as it is saved: as large again as it is in the model's precision."""
         vectors: dict[str, Any] = {}
-        for column, (name, capture) in enumerate(captures):
+        for column, (name, capture) in enumerate(self._captures(bench)):
             arrays = [as_saved(row.captured[column]) for row in decoded.rows]
             if capture.reduce == "moments":
                 # Of the baseline alone: the other rows of its batches are not what is matched on.

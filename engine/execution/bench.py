@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.execution.rows import RowMaker
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.model import KnownTexts, LoadedModel
+from srm_explorer.engine.model import Ahead, KnownTexts, LoadedModel
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.session import PromptRecord
 from srm_explorer.engine.session.survey import MOST_CHARACTERS
@@ -65,6 +65,11 @@ class Bench:
     def maker(self) -> RowMaker:
         """Turns numbers of runs into rows, and their results into records."""
         return RowMaker(self.experiment, self.grid, self.prompts, self.subject.directions, self.model)
+
+    @cached_property
+    def ahead(self) -> Ahead:
+        """Batches that are made ready while others are decoded."""
+        return Ahead(self.model)
 
     @cached_property
     def known(self) -> KnownTexts:

@@ -171,6 +171,11 @@ class RowMaker:
             remedy="pair prompts of one length, or choose as many positions of each, as [-1] or 'last'",
         )
 
+    @property
+    def asks_model(self) -> bool:
+        """Whether the model is run where rows are laid out: it reads what is patched."""
+        return any(intervention.source for intervention in self.experiment.interventions)
+
     def rows(self, indices: Sequence[int], resolved: Resolved, controls: Controls | None = None) -> list[Row]:
         """Lay out some runs, and have the model read first what is patched into them, in one pass.
 

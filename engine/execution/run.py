@@ -386,7 +386,9 @@ class _Running:
             most = self._rows_now(by)
             if todo[most:]:
                 queue.appendleft((number, todo[most:]))
-            return BatchTask(number, todo[:most], resolved, controls)
+            # Which of several actors is given the next is not known yet.
+            following = BatchTask(queue[0][0], queue[0][1][:most], resolved, controls) if queue and not by else None
+            return BatchTask(number, todo[:most], resolved, controls, following)
 
         for finished in self._executor.run(take, self._meter):
             task, batch = cast("BatchTask", finished.task), finished.result

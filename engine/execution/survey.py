@@ -19,10 +19,10 @@ from srm_explorer.engine.model import (
     Capture,
     CellScorer,
     NoiseKey,
+    Prepared,
     Row,
     RowResult,
     Settings,
-    decode_all,
     read_texts,
     written_rows,
 )
@@ -293,10 +293,14 @@ class FreePart:
         ]
         count = max(1, -(-len(runs) // self.most))
         parts = [runs[len(runs) * batch // count : len(runs) * (batch + 1) // count] for batch in range(count)]
-        batches = ([self._row(bench, settings, *run) for run in part] for part in parts)
-        for part, decoded in zip(
-            parts, decode_all(bench.model, batches, generation, captures, on_step=report), strict=True
-        ):
+
+        def prepared(batch: tuple[FreePart, int]) -> Prepared:
+            rows = [self._row(bench, settings, *run) for run in parts[batch[1]]]
+            return Prepared.of(bench.model, rows, generation, captures)
+
+        for number, part in enumerate(parts):
+            then = (self, number + 1) if number + 1 < count else None
+            decoded = bench.ahead.take((self, number), prepared, then).decode(bench.model, report)
             for run, row in zip(part, decoded.rows, strict=True):
                 table.take(*run, row)
         return table.arrays()

@@ -35,13 +35,14 @@ from .intervene import Edit as Edit
 from .load import LoadedModel as LoadedModel
 from .load import load_model as load_model
 from .placement import device_key as device_key
+from .prepared import Ahead as Ahead
+from .prepared import Prepared as Prepared
+from .prepared import decode as decode
 from .rate import measured_rate as measured_rate
 from .sampling import NoiseKey as NoiseKey
 from .sampling import Sampling as Sampling
 from .selftest import SelfTest as SelfTest
 from .selftest import self_test as self_test
-from .static import decode as decode
-from .static import decode_all as decode_all
 from .tokenizer import Feeding as Feeding
 from .tokenizer import Tokenizer as Tokenizer
 from .tokenizer import load_tokenizer as load_tokenizer

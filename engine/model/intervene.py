@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -113,8 +114,8 @@ class PositionTable:
         whole = torch.tensor(at, dtype=torch.long, device=device).reshape(len(resolved), most)
         return cls(whole, torch.tensor(start, dtype=torch.long, device=device))
 
-    def select(self, rows: Int[Tensor, " kept"]) -> PositionTable:
-        """Keep only some rows."""
+    def select(self, rows: Int[Tensor, " kept"] | slice) -> PositionTable:
+        """Keep only some rows; of a slice in the same memory."""
         return PositionTable(self.at[rows], self.start[rows])
 
     def mask(self, positions: Int[Tensor, "row col"]) -> Bool[Tensor, "row col"]:
@@ -154,11 +155,22 @@ class EditSlot:
                 table[row, : len(array)] = array
         return tensor_of(table, torch.device("cpu"))
 
-    def select(self, rows: Int[Tensor, " kept"]) -> None:
-        """Keep only some rows of the batch."""
+    def select(self, rows: Int[Tensor, " kept"] | slice) -> None:
+        """Keep only some rows of the batch; of a slice in the same memory."""
         self.present, self.values, self.neurons = self.present[rows], self.values[rows], self.neurons[rows]
         self.table = self.table.select(rows)
         self.written = None if self.written is None else self.written[rows]
+
+    def first(self, rows: int) -> EditSlot:
+        """The edits of the first rows alone, in the same memory."""
+        slot = copy(self)
+        slot.select(slice(rows))
+        return slot
+
+    def reorder(self, order: Int[Tensor, " row"]) -> None:
+        """Bring the rows into another order, in the tensors that are there."""
+        for own in self._own():
+            own.copy_(own.index_select(0, order))
 
     @property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -337,7 +349,7 @@ class Accumulator:
         self.marked: list[list[np.ndarray]] = [[] for _ in prompts]
 
     def reserve(self, steps: int) -> None:
-        """Let the next feeds, of one column and the same rows each, be kept in tensors that are there from the start.
+        """Let the next feeds, of one column each, be kept in tensors that are there from the start.
 
         Needed for `tokens` alone, whose feeds are otherwise tensors of their own.
 
@@ -345,14 +357,16 @@ class Accumulator:
             steps: the most feeds; what comes after them is an error of the caller.
         """
         if self.capture.reduce == "tokens":
-            self._room = _Room(steps)
+            self._room = _Room(steps, len(self.counts))
 
-    def restart(self, prompts: Sequence[tuple[int, ...]]) -> None:
+    def restart(self, capture: Capture, prompts: Sequence[tuple[int, ...]]) -> None:
         """Begin again with other prompts, in the tensors that are there; what was kept before is gone.
 
         Args:
+            capture: the same but for positions that are each prompt's own.
             prompts: as many as before, and where positions are each prompt's own, of no more of them.
         """
+        self.capture = capture
         for held in (self.counts, self._sum, self._last):
             if held is not None:
                 held.zero_()
@@ -483,10 +497,10 @@ class _Tokens:
 
 
 class _Room:
-    """Vectors of a known number of feeds; which feed comes next is counted on the device."""
+    """Vectors of a known number of feeds, of all rows of a batch or of some; which is next is counted on the device."""
 
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
+    def __init__(self, steps: int, rows: int) -> None:
+        self._steps, self._rows = steps, rows
         self.at: Tensor | None = None
         self._held: _Tokens | None = None
 
@@ -494,13 +508,13 @@ class _Room:
         """Keep one feed, at the next place."""
         if self.at is None or self._held is None:
             self.at = torch.zeros(1, dtype=torch.long, device=vectors.device)
+            owners, places = torch.arange(self._rows, device=vectors.device), self._steps * self._rows
             self._held = _Tokens(
-                rows.expand(self._steps, -1).clone(),
-                counting.new_zeros(self._steps, len(rows)),
-                vectors.new_zeros(self._steps, *vectors.shape),
+                owners.repeat(self._steps), counting.new_zeros(places), vectors.new_zeros(places, vectors.shape[1])
             )
-        self._held.counting.index_copy_(0, self.at, counting[None])
-        self._held.vectors.index_copy_(0, self.at, vectors[None])
+        places = self.at * self._rows + rows
+        self._held.counting.index_copy_(0, places, counting)
+        self._held.vectors.index_copy_(0, places, vectors)
         self.at += 1
 
     def restart(self) -> None:
@@ -511,12 +525,7 @@ class _Room:
 
     def feeds(self) -> list[_Tokens]:
         """All that was kept, the first feed first."""
-        held = self._held
-        return (
-            []
-            if held is None
-            else [_Tokens(held.owners.flatten(), held.counting.flatten(), held.vectors.flatten(0, 1))]
-        )
+        return [] if self._held is None else [self._held]
 
 
 def _centred_moments(raw: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.decoding import Generation, Row
 from srm_explorer.engine.model.intervene import Capture
 from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.static import LOOK, decode
+from srm_explorer.engine.model.prepared import decode
+from srm_explorer.engine.model.static import LOOK
 
 _MANY, _FEW, _STEPS = 96, 4, 3
 _MOST_SECONDS = 2.0

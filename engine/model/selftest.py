@@ -21,8 +21,9 @@ from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decod
 from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
 from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.intervene import Capture, Edit, by_coordinate, position_mask
+from srm_explorer.engine.model.layout import suits
 from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.static import SWITCH, decode_static, suits
+from srm_explorer.engine.model.static import SWITCH, decode_static
 
 
 def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: list[Capture]) -> RowResult:

@@ -4,16 +4,15 @@ The plain way, `decoding.decode`, comes back to the host at every step: for the 
 still shares a history. Here all of that stays where the model runs. The keys and values have room from the start, a
 step chooses, writes, feeds, edits, captures and counts in place, and the host looks only now and then at how many rows
 still write. So a step can be captured as a CUDA graph and replayed; without CUDA the same step is called as it is.
+Where half of the rows are finished, those that write are brought to the front and go on alone, by a graph of their own.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,20 +21,12 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memory
-from srm_explorer.engine.model.decoding import Decoded, Generation, Padded, Row, RowResult, open_stream
-from srm_explorer.engine.model.decoding import decode as decode_plainly
+from srm_explorer.engine.model.decoding import Decoded, Generation, Row, RowResult, open_stream
 from srm_explorer.engine.model.device import array_of, bool_list, int_list, tensor_of
-from srm_explorer.engine.model.intervene import (
-    Accumulator,
-    Capture,
-    EditSlot,
-    Feed,
-    HookState,
-    instrumented,
-    slots_by_site,
-)
+from srm_explorer.engine.model.intervene import Accumulator, Capture, Feed, HookState, instrumented, slots_by_site
+from srm_explorer.engine.model.layout import COLUMNS, Graphs, LaidOut, halved, noise_keys
 from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.sampling import NoiseKey, best_and_margin
+from srm_explorer.engine.model.sampling import best_and_margin
 
 SWITCH = "SRM_EXPLORER_GRAPHS"
 """Variable of the environment; "off" there has every batch decoded the plain way."""
@@ -43,44 +34,8 @@ SWITCH = "SRM_EXPLORER_GRAPHS"
 LOOK = 8
 """Steps between two looks at how many rows still write."""
 
-_COLUMNS = 32  # a step reads the cached columns in multiples of this, and there is one graph for each
-_ROWS = 8  # batches have a multiple of so many rows: one more or less is no other shape
-_SHARE = 32  # and of the power of two that is this part of a large one, so that a batch grows by 3 % at most
+_WORTH = 32  # steps that must be left for fewer rows to be worth a copy, and a graph of their own
 _WARM_UP = 3  # steps before a capture: libraries choose their kernels and workspaces in them
-
-Graphs = Literal["off", "rehearsed", "cuda"]
-"""How a step is run: called, called with all that surrounds a capture, or captured and replayed."""
-
-
-def decode(
-    model: LoadedModel,
-    rows: Sequence[Row],
-    generation: Generation,
-    captures: Sequence[Capture],
-    *,
-    share: bool = True,
-    on_step: Callable[[int, int], None] | None = None,
-) -> Decoded:
-    """Let the model write every row, the fastest way that was found to agree with the plain one.
-
-    Arguments, result and errors as `decoding.decode` has them; `on_step` may be called for some steps only.
-    """
-    if model.static_steps and share and suits(model, rows, generation):
-        return decode_static(model, rows, generation, captures, on_step=on_step)
-    return decode_plainly(model, rows, generation, captures, share=share, on_step=on_step)
-
-
-def suits(model: LoadedModel, rows: Sequence[Row], generation: Generation) -> bool:
-    """Whether a batch can be decoded in static tensors.
-
-    It takes a model whose attention does as a mask says, that keeps keys and values alone and is whole on one device;
-    where each expert's tokens are gathered, shapes depend on numbers. Marks are taken by step, so a row that has any is
-    forced.
-    """
-    marked = all(row.forced is not None for row in rows if row.marks)
-    routed = bool(model.experts or model.shape.unreached_experts)
-    fits = model.blocks.takes_masks and model.placement.is_whole and not routed
-    return fits and generation.tokens > 0 and marked and model.pads
 
 
 def decode_static(
@@ -111,66 +66,21 @@ def decode_static(
         HookNeverFired: the model never reached a site.
         ExplorerError: a step cannot be captured.
     """
-    laid_out = _LaidOut.of(model, rows, generation, captures, graphs)
-    return _decode_laid_out(model, laid_out, captures, on_step)
+    return decode_laid_out(model, LaidOut.of(model, rows, generation, captures, graphs), on_step)
 
 
-def decode_all(
-    model: LoadedModel,
-    batches: Iterable[Sequence[Row]],
-    generation: Generation,
-    captures: Sequence[Capture],
-    *,
-    on_step: Callable[[int, int], None] | None = None,
-) -> Iterator[Decoded]:
-    """Decode one batch after another; where a device works by itself, the next one is laid out meanwhile.
-
-    Args:
-        model: what writes.
-        batches: each is asked for before the one before it is done, and then by another thread.
-        generation: as `decode` has it.
-        captures: as `decode` has them.
-        on_step: as `decode` has it.
-
-    Yields:
-        What came of each batch, in their order; errors as those of `decode`.
-    """
-    if not model.static_steps:
-        for rows in batches:
-            yield decode(model, rows, generation, captures, on_step=on_step)
-        return
-    coming = iter(batches)
-
-    def lay_out() -> Sequence[Row] | _LaidOut | None:
-        rows = next(coming, None)
-        if rows is None or not suits(model, rows, generation):
-            return rows
-        return _LaidOut.of(model, rows, generation, captures, None)
-
-    with ThreadPoolExecutor(1, thread_name_prefix="rows") as beside:
-        asked = beside.submit(lay_out)
-        while (batch := asked.result()) is not None:
-            asked = beside.submit(lay_out)
-            if isinstance(batch, _LaidOut):
-                yield _decode_laid_out(model, batch, captures, on_step)
-            else:
-                yield decode(model, batch, generation, captures, on_step=on_step)
-
-
-def _decode_laid_out(
-    model: LoadedModel,
-    laid_out: _LaidOut,
-    captures: Sequence[Capture],
-    on_step: Callable[[int, int], None] | None,
+def decode_laid_out(
+    model: LoadedModel, laid_out: LaidOut, on_step: Callable[[int, int], None] | None = None
 ) -> Decoded:
+    """Let the model write a batch that is laid out for it; as `decode_static`."""
     with torch.inference_mode(), _current(model.device):
         # Let go of before anything is laid out: two batches at once might not fit.
         kept, model.kept_step = model.kept_step, None
         batch = kept if isinstance(kept, _Batch) and kept.shape == laid_out.shape else None
         del kept
         if batch is None:
-            batch = _Batch(model, laid_out.rows, captures, laid_out.shape)
-        decoded = batch.decode(laid_out.rows, laid_out.slots, on_step)
+            batch = _Batch(model, laid_out)
+        decoded = batch.decode(laid_out, on_step)
         model.kept_step = batch
     return Decoded(decoded.rows[: laid_out.count], decoded.receipts)
 
@@ -199,8 +109,8 @@ class RoomyKeys(DynamicCache):
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write one column and return what is read."""
-        keys, values = self.pairs[layer_idx]
+        """Write one column of the first rows, as many as are given, and return what is read of them."""
+        keys, values = (held[: len(key_states)] for held in self.pairs[layer_idx])
         keys.index_copy_(2, self.column, key_states)
         values.index_copy_(2, self.column, value_states)
         return keys[:, :, : self.used], values[:, :, : self.used]
@@ -214,103 +124,26 @@ class RoomyKeys(DynamicCache):
         return self.used, 0
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """All that a step's tensors and kernels depend on: batches that agree in it can use the same graphs."""
+class _Batch:
+    """A batch and everything that a step touches; only what is in its tensors changes from step to step.
 
-    rows: int
-    room: int
-    generation: Generation
-    graphs: Graphs
-    noises: int
-    slots: tuple[tuple[Any, ...], ...]
-    captures: tuple[tuple[Any, ...], ...]
-
-
-def _shape_of(
-    rows: Sequence[Row],
-    generation: Generation,
-    captures: Sequence[Capture],
-    graphs: Graphs,
-    slots: dict[str, list[EditSlot]],
-) -> _Shape:
-    prompts = dict.fromkeys(row.prompt for row in rows)
-    described: list[tuple[Any, ...]] = []
-    for capture in captures:
-        own = [capture.positions_in(prompt) for prompt in prompts]
-        word = capture.positions if isinstance(capture.positions, str) else ""
-        most = max((len(at.at) for at in own if not isinstance(at, str)), default=-1)
-        described.append((replace(capture, positions="all"), word, most))
-    columns = max(len(row.prompt) for row in rows) + generation.tokens
-    return _Shape(
-        len(rows),
-        -(-columns // _COLUMNS) * _COLUMNS,
-        generation,
-        graphs,
-        len(_noise_keys(rows, generation)),
-        tuple((site, slot.kind, slot.sizes) for site, there in slots.items() for slot in there),
-        tuple(described),
-    )
-
-
-@dataclass(frozen=True)
-class _LaidOut:
-    """A batch as the host prepares it.
-
-    Args:
-        rows: of the batch, and after them some that never write, up to the shape's number.
-        count: of those that were asked for.
-        slots: their edits, not yet on the device.
-        shape: what the batch's tensors must have.
+    The rows that are fed are the first in them: all, until so many are finished that the others go on alone.
     """
 
-    rows: Sequence[Row]
-    count: int
-    slots: dict[str, list[EditSlot]]
-    shape: _Shape
-
-    @classmethod
-    def of(
-        cls,
-        model: LoadedModel,
-        rows: Sequence[Row],
-        generation: Generation,
-        captures: Sequence[Capture],
-        graphs: Graphs | None,
-    ) -> _LaidOut:
-        """Lay rows out, filled up by their number alone: what a row comes to depends on no batch before."""
-        count = len(rows)
-        filled = [*rows, *[Row(rows[0].prompt, forced=())] * (_filled(count) - count)]
-        slots = slots_by_site([row.edits for row in filled], torch.device("cpu"), model.dtype)
-        how: Graphs = graphs or ("cuda" if model.device.type == "cuda" else "off")
-        return cls(filled, count, slots, _shape_of(filled, generation, captures, how, slots))
-
-
-def _filled(count: int) -> int:
-    """How many rows a batch of so many has: numbers that are nearly alike are one, so that graphs are used again."""
-    step = max(_ROWS, 2 ** (count.bit_length() - 1) // _SHARE)
-    return -(-count // step) * step
-
-
-def _noise_keys(rows: Sequence[Row], generation: Generation) -> list[NoiseKey]:
-    return [] if generation.sampling.greedy else list(dict.fromkeys(row.noise for row in rows if row.noise is not None))
-
-
-class _Batch:
-    """A batch and everything that a step touches; only what is in its tensors changes from step to step."""
-
-    def __init__(self, model: LoadedModel, rows: Sequence[Row], captures: Sequence[Capture], shape: _Shape) -> None:
+    def __init__(self, model: LoadedModel, laid_out: LaidOut) -> None:
+        rows, shape = laid_out.rows, laid_out.shape
         generation = shape.generation
         device, count, tokens = model.device, len(rows), generation.tokens
         self.shape = shape
         self._model = model
         self._generation = generation
-        self._graphs: dict[int, Callable[[], None]] = {}
+        self._graphs: dict[tuple[int, int], Callable[[], None]] = {}  # by rows that are fed, and columns
+        self._fed = count
         self._side: Any = None
         self._pool: Any = None
         self._reached: set[str] = set()
         prompts = [row.prompt for row in rows]
-        accumulators = [Accumulator(capture, prompts, device) for capture in captures]
+        accumulators = [Accumulator(capture, prompts, device) for capture in laid_out.captures]
         for accumulator in accumulators:
             accumulator.reserve(tokens + 1)
 
@@ -325,8 +158,8 @@ class _Batch:
         self.margins = torch.full((count,), torch.inf, device=device)
         self.stop_ids = torch.tensor(sorted(generation.stop_ids), dtype=torch.long, device=device)
         self.prompt_tokens, self.home = long(count), torch.arange(count, device=device)
-        slots = slots_by_site([row.edits for row in rows], device, model.dtype)
-        self.instruments = HookState(slots, accumulators, self._feed())
+        self._slots = slots_by_site([row.edits for row in rows], device, model.dtype)
+        self.instruments = HookState({site: [] for site in self._slots}, accumulators, self._feed())
         self._room = shape.room
         # The lowest float64 is minus infinity in float32, in which some models take their softmax.
         self._hidden = torch.finfo(torch.float32 if model.dtype == torch.float64 else model.dtype).min
@@ -336,11 +169,10 @@ class _Batch:
         self.noise_of = long(count)
         self.keys: RoomyKeys | None = None
 
-    def decode(
-        self, rows: Sequence[Row], slots: dict[str, list[EditSlot]], on_step: Callable[[int, int], None] | None
-    ) -> Decoded:
-        """Write rows of this batch's shape; `slots` are theirs, wherever they lie."""
-        self._load(rows, slots)
+    def decode(self, laid_out: LaidOut, on_step: Callable[[int, int], None] | None) -> Decoded:
+        """Write rows of this batch's shape."""
+        rows = laid_out.rows
+        self._load(laid_out)
         noise = _Noise(rows, self._generation, self._model)
         marks: dict[int, list[int]] = {}
         for index, row in enumerate(rows):
@@ -358,9 +190,16 @@ class _Batch:
                 self._run(max(map(_prompt_length, rows)) + step + 1)
                 for accumulator in self.instruments.accumulators if step in marks else ():
                     accumulator.mark(marks[step])
-                if step % LOOK == LOOK - 1 and looks.all_finished(step, self.writing):
+                if step % LOOK < LOOK - 1:
+                    continue
+                wrote = looks.wrote(step, self.writing)
+                if wrote == 0:
                     break
+                # How many rows are fed depends on the batch alone, not on which graphs are there.
+                if wrote is not None and step + _WORTH < self._generation.tokens:
+                    self._drop_finished(halved(self._fed, wrote))
             looks.finish(self._generation.tokens - 1, self.writing)
+            self._reorder(torch.argsort(self.home))
             lengths = int_list(self.lengths)
             for site, receipt in self.instruments.receipts.items():
                 reached = receipt.fired > fired[site] or site in self._reached
@@ -369,44 +208,66 @@ class _Batch:
         return Decoded(self._results(rows, lengths), list(self.instruments.receipts.values()))
 
     def _feed(self) -> Feed:
-        return Feed(self.positions, self.prompt_tokens, self.home, self.writing)
+        fed = slice(self._fed)
+        return Feed(self.positions[fed], self.prompt_tokens[fed], self.home[fed], self.writing[fed])
 
-    def _load(self, rows: Sequence[Row], fresh: dict[str, list[EditSlot]]) -> None:
+    def _feed_first(self, rows: int) -> None:
+        """Have the first rows go through the model from here on, so many of them."""
+        self._fed = rows
+        for site, slots in self._slots.items():
+            # The list that the site's hook has.
+            self.instruments.slots[site][:] = [slot.first(rows) for slot in slots]
+        self.instruments.feed = self._feed()
+
+    def _drop_finished(self, rows: int) -> None:
+        """Feed so many rows on, among which are all that still write."""
+        if rows == self._fed:
+            return
+        assert self.keys is not None, "prompts are fed before anything is written"
+        assert self.logits is not None, "prompts are fed before anything is written"
+        # Stable: those that were dropped before stay behind all others.
+        order = torch.sort(self.writing.byte(), descending=True, stable=True).indices
+        self._reorder(order)
+        here, kept, used = slice(rows), order[:rows], self.keys.used
+        for held in (held for pair in self.keys.pairs for held in pair):
+            held[here, :, :used] = held[:, :, :used].index_select(0, kept)
+        for held in (self.mask, self.logits):
+            held[here] = held.index_select(0, kept)
+        self._feed_first(rows)
+
+    def _reorder(self, order: Int[Tensor, " row"]) -> None:
+        """Bring what is known of the rows into another order."""
+        own = [self.positions, self.prompt_tokens, self.home, self.writing, self.ended, self.free, self.limits]
+        for tensor in (*own, self.lengths, self.margins, self.tokens, self.forced, self.noise_of):
+            tensor.copy_(tensor.index_select(0, order))
+        for slot in (slot for slots in self._slots.values() for slot in slots):
+            slot.reorder(order)
+
+    def _load(self, laid_out: LaidOut) -> None:
         """Bring what the rows are into the tensors."""
-        device, tokens = self._model.device, self._generation.tokens
-
-        def bring(target: Tensor, numbers: Any) -> None:
-            target.copy_(torch.tensor(numbers, dtype=target.dtype))
-
-        lengths = [len(row.prompt) for row in rows]
-        bring(self.prompt_tokens, lengths)
-        bring(self.positions, [[length] for length in lengths])
-        bring(self.column, [max(lengths)])
+        seen = laid_out.seen.to(self._model.device)
+        self.prompt_tokens.copy_(laid_out.prompt_tokens)
+        self.positions.copy_(laid_out.prompt_tokens[:, None])
+        self.column.fill_(seen.shape[1])
         self.step.zero_()
         self.lengths.zero_()
         self.tokens.fill_(-1)
-        bring(self.free, [row.forced is None for row in rows])
-        limits = [tokens if row.forced is None else len(row.forced) for row in rows]
-        bring(self.limits, limits)
-        forced = np.zeros((len(rows), tokens), np.int64)
-        for index, row in enumerate(rows):
-            ids = (row.forced or ())[:tokens]
-            forced[index, : len(ids)] = ids
-        self.forced.copy_(tensor_of(forced, device))
-        bring(self.writing, [limit > 0 for limit in limits])
+        self.free.copy_(laid_out.free)
+        self.limits.copy_(laid_out.limits)
+        self.forced.copy_(laid_out.forced)
+        self.writing.copy_(laid_out.limits > 0)
         self.ended.zero_()
         self.margins.fill_(torch.inf)
-        seen = Padded([row.prompt for row in rows], device).seen
         self.mask.fill_(self._hidden)
         self.mask[:, 0, 0, : seen.shape[1]].masked_fill_(seen.bool(), 0.0)
-        for site, slots in self.instruments.slots.items():
-            for slot, other in zip(slots, fresh[site], strict=True):
+        for site, slots in self._slots.items():
+            for slot, other in zip(slots, laid_out.slots[site], strict=True):
                 slot.refill(other)
-        prompts = [row.prompt for row in rows]
-        for accumulator in self.instruments.accumulators:
-            accumulator.restart(prompts)
+        prompts = [row.prompt for row in laid_out.rows]
+        for accumulator, capture in zip(self.instruments.accumulators, laid_out.captures, strict=True):
+            accumulator.restart(capture, prompts)
         self.instruments.receipts.clear()
-        self.instruments.feed = self._feed()
+        self._feed_first(len(laid_out.rows))
 
     def _prefill(self, rows: Sequence[Row], noise: _Noise) -> None:
         """Feed the prompts the plain way, sharing what can be shared, and move what was cached to its room."""
@@ -434,35 +295,38 @@ class _Batch:
         """Choose a token for every row and feed it; every tensor is written where it stands."""
         assert self.keys is not None, "prompts are fed before anything is written"
         assert self.logits is not None, "prompts are fed before anything is written"
-        sampling = self._generation.sampling
-        noise = None if self.noise is None else self.noise.index_select(0, self.noise_of)
-        best, lead = best_and_margin(sampling.scores(self.logits, noise))
-        chosen = torch.where(self.free, best, self.forced.index_select(1, self.step)[:, 0])
-        smaller = torch.minimum(self.margins, lead.to(self.margins.dtype))
-        self.margins.copy_(torch.where(self.writing & self.free, smaller, self.margins))
-        self.tokens.index_copy_(1, self.step, torch.where(self.writing, chosen, -1)[:, None])
-        self.lengths.add_(self.writing)
+        sampling, fed = self._generation.sampling, slice(self._fed)
+        free, writing, tokens, limits = self.free[fed], self.writing[fed], self.tokens[fed], self.limits[fed]
+        logits, margins, positions = self.logits[fed], self.margins[fed], self.positions[fed]
+        noise = None if self.noise is None else self.noise.index_select(0, self.noise_of[fed])
+        best, lead = best_and_margin(sampling.scores(logits, noise))
+        chosen = torch.where(free, best, self.forced[fed].index_select(1, self.step)[:, 0])
+        smaller = torch.minimum(margins, lead.to(margins.dtype))
+        margins.copy_(torch.where(writing & free, smaller, margins))
+        tokens.index_copy_(1, self.step, torch.where(writing, chosen, -1)[:, None])
+        self.lengths[fed].add_(writing)
         self.mask.index_fill_(3, self.column, 0.0)
-        mask = self.mask[..., : self.keys.used]
-        self.logits.copy_(self._model.blocks.masked(chosen[:, None], self.positions, mask, self.keys))
-        stops = self.free & (chosen[:, None] == self.stop_ids).any(dim=1)
-        self.ended.logical_or_(self.writing & stops)
+        mask = self.mask[fed, ..., : self.keys.used]
+        logits.copy_(self._model.blocks.masked(chosen[:, None], positions, mask, self.keys))
+        stops = free & (chosen[:, None] == self.stop_ids).any(dim=1)
+        self.ended[fed].logical_or_(writing & stops)
         self.step.add_(1)
-        self.writing.logical_and_(~(stops | (self.step >= self.limits)))
-        self.positions.add_(1)
+        writing.logical_and_(~(stops | (self.step >= limits)))
+        positions.add_(1)
         self.column.add_(1)
 
     def _run(self, columns: int) -> None:
         """Take one step, in which so many columns are there."""
         assert self.keys is not None, "prompts are fed before anything is written"
-        used = min(-(-columns // _COLUMNS) * _COLUMNS, self._room)
+        used = min(-(-columns // COLUMNS) * COLUMNS, self._room)
         self.keys.used = used
         if self.shape.graphs == "off":
             self._advance()
             return
-        if used not in self._graphs:
-            self._graphs[used] = self._captured()
-        self._graphs[used]()
+        which = self._fed, used
+        if which not in self._graphs:
+            self._graphs[which] = self._captured()
+        self._graphs[which]()
 
     def _captured(self) -> Callable[[], None]:
         """Try a step without leaving a trace, then capture it; return what takes it."""
@@ -556,7 +420,7 @@ class _Noise:
     """Sampling noise of a batch, drawn on the host while the device is busy with the step before."""
 
     def __init__(self, rows: Sequence[Row], generation: Generation, model: LoadedModel) -> None:
-        self.keys = _noise_keys(rows, generation)
+        self.keys = noise_keys(rows, generation)
         numbers = {key: number for number, key in enumerate(self.keys)}
         self.places = [numbers.get(row.noise, 0) if row.noise is not None else 0 for row in rows]
         self._cuda = model.device.type == "cuda"
@@ -575,8 +439,8 @@ class _Looks:
         self._on_step = on_step
         self._asked: deque[tuple[int, Tensor, Any]] = deque()
 
-    def all_finished(self, step: int, writing: Bool[Tensor, " row"]) -> bool:
-        """Ask how many write after a step; tell whether none did when last asked."""
+    def wrote(self, step: int, writing: Bool[Tensor, " row"]) -> int | None:
+        """Ask how many write after a step; tell how many did when this was last asked, None the first time."""
         left = writing.sum()
         event: Any = None
         if left.is_cuda:
@@ -587,7 +451,7 @@ class _Looks:
             left, event = here, cuda.Event()
             event.record()
         self._asked.append((step, left, event))
-        return len(self._asked) > 1 and self._answered() == 0
+        return self._answered() if len(self._asked) > 1 else None
 
     def finish(self, step: int, writing: Bool[Tensor, " row"]) -> None:
         """Hear what was asked, and how it ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,16 @@ from safetensors.numpy import save_file
 from srm_explorer.engine.analyses.captured import edited
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.actors import idle_actors
+from srm_explorer.engine.execution.batches import BatchTask
 from srm_explorer.engine.execution.replay import replay
 from srm_explorer.engine.experiment import ExecutionSpec, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.figures import arithmetic_points
 from srm_explorer.engine.figures.groups import points_of
+from srm_explorer.engine.model import Ahead
 from srm_explorer.engine.runs.plan import plan_layout
-from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.engine.runs.progress import Progress, StopSignal
 from srm_explorer.engine.session import baseline_of, captured_at, load_session
 
 if TYPE_CHECKING:
@@ -141,6 +144,41 @@ def test_rows_a_batch_change_nothing_but_the_layout(lab: Lab, clamp: dict[str, A
     assert [run.token_ids for run in wide.runs] == [run.token_ids for run in narrow.runs]
     for site, own in wide.vectors().items():
         np.testing.assert_allclose(own, narrow.vectors()[site], atol=1e-6)
+
+
+def test_batches_are_made_ready_beside_those_that_are_decoded_and_are_what_they_are_alone(
+    lab: Lab, clamp: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a device that works by itself, where steps are run as graphs."""
+    asked = lab.experiment(clamp)
+    plain = lab.session(asked, "plain", rows=4)
+    made: list[tuple[int, bool]] = []
+    make = BatchTask._prepared
+
+    def noted(task: BatchTask, bench: Any) -> Any:
+        made.append((task.number, threading.current_thread() is not threading.main_thread()))
+        return make(task, bench)
+
+    stop = StopSignal()
+
+    def listen(progress: Progress) -> None:
+        if progress.runs_done == 6:
+            stop.level = 1
+
+    monkeypatch.setattr(lab.warm.model, "static_steps", True)
+    monkeypatch.setattr(BatchTask, "_prepared", noted)
+    whole = lab.session(asked, "whole", rows=4)
+    assert sorted(made) == [(0, False), (1, True), (2, True), (3, True)]
+    assert lab.run(asked, "cut", rows=4, listener=listen, stop=stop).status == "interrupted"
+    cut = lab.session(asked, "cut")
+    monkeypatch.setattr(Ahead, "take", lambda _, key, make, then=None: make(key))
+    alone = lab.session(asked, "alone", rows=4)
+    for other in (plain, cut, alone):
+        assert [run.token_ids for run in other.runs] == [run.token_ids for run in whole.runs]
+        assert other.layout == whole.layout
+        for site, vectors in other.vectors().items():
+            apart = 1e-6 if other is plain else 0.0
+            np.testing.assert_allclose(vectors, whole.vectors()[site], rtol=0, atol=apart)
 
 
 def test_provenance_says_everything_a_result_depends_on(

@@ -157,6 +157,19 @@ def test_a_step_computes_and_waits_no_more_than_it_must(tiny_gpt2: LoadedModel, 
     assert (long.copies - short.copies) / steps <= COPIES_TO_DEVICE_A_STEP[kind]
 
 
+def test_rows_that_are_finished_are_not_computed_with_for_long(tiny_gpt2: LoadedModel) -> None:
+    texts, tokens, last = 32, 64, tuple(range(64))
+    # A row ends at the first token, another at the second, and so on; a few write all.
+    ends = [min(at + 1, tokens) if at < texts - 3 else tokens for at in range(texts)]
+    rows = [Row((at, 3), forced=last[:end]) for at, end in enumerate(ends)]
+    captures = [Capture(f"blocks.{LAYERS - 1}.hook_resid_post", "mean", "generated")]
+    found = counted(lambda: decode_static(tiny_gpt2, rows, Generation(tokens), captures))
+    prompts = 2 * texts
+    # Of 24 steps all rows are fed, then half of them, then eight: who is finished is known at the second look after.
+    assert found.positions / LAYERS - prompts <= 24 * texts + 8 * texts // 2 + 32 * 8
+    assert found.positions / LAYERS - prompts <= 0.6 * texts * tokens
+
+
 def test_given_texts_go_through_what_no_edit_reaches_once(tiny_gpt2: LoadedModel) -> None:
     settings = tuple(batch("alike")[at].edits for at in (1, 2, 3))
     text = GivenText(tuple(range(6)), tuple(range(100, 110)), settings)

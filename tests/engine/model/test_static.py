@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +13,16 @@ from torch.utils._pytree import tree_leaves
 
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.positions import RowPositions
+from srm_explorer.engine.model import layout, prepared, static
 from srm_explorer.engine.model import sampling as sampling_module
-from srm_explorer.engine.model import static
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.layout import Graphs, suits
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.placement import Placement
+from srm_explorer.engine.model.prepared import Ahead, Prepared
 from srm_explorer.engine.model.sampling import NoiseKey, Sampling
-from srm_explorer.engine.model.static import Graphs, decode_all, decode_static, suits
+from srm_explorer.engine.model.static import decode_static
 
 SameRow = Callable[[RowResult, RowResult], None]
 Prompts = list[tuple[int, ...]]
@@ -47,8 +51,8 @@ def rows_of(prompts: Prompts, shift: int = 0) -> list[Row]:
     return rows
 
 
-def captures_of(prompts: Prompts) -> list[Capture]:
-    whole = {prompt: RowPositions((0,), len(prompt) + 1) for prompt in prompts}
+def captures_of(prompts: Prompts, shift: int = 0) -> list[Capture]:
+    whole = {prompt: RowPositions((0,), len(prompt) + 1 + shift) for prompt in prompts}
     return [
         Capture(SITE, "mean", "generated"),
         Capture(SITE, "tokens", "predicting", columns=(7, 3)),
@@ -69,13 +73,12 @@ def check(one: Sequence[RowResult], other: Sequence[RowResult], same_row: SameRo
 def test_rows_in_static_tensors_are_the_rows_of_the_plain_way(
     tiny: LoadedModel, prompts: Prompts, same_row: SameRow, graphs: Graphs, sampling: Sampling
 ) -> None:
-    captures = captures_of(prompts)
     free = decode(tiny, rows_of(prompts), Generation(TOKENS, sampling), []).rows[1].tokens
     generation = Generation(TOKENS, sampling, frozenset({free[3], free[5]}))
     kept: list[object] = []
     for shift in (0, 1):
         # The second batch has the first one's shape and other numbers, and so uses the tensors that are there.
-        rows = rows_of(prompts, shift)
+        rows, captures = rows_of(prompts, shift), captures_of(prompts, shift)
         assert suits(tiny, rows, generation)
         plain = decode(tiny, rows, generation, captures, share=False)
         still = decode_static(tiny, rows, generation, captures, graphs=graphs)
@@ -84,6 +87,52 @@ def test_rows_in_static_tensors_are_the_rows_of_the_plain_way(
         assert shift or {row.finish for row in plain.rows} == {"eos", "length"}
         kept.append(tiny.kept_step)
     assert kept[0] is kept[1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "graphs", "sampling"), [("gpt2", "rehearsed", SAMPLED), ("llama", "off", GREEDY)], ids=["gpt2", "llama"]
+)
+def test_where_rows_end_early_the_others_go_on_alone_and_come_to_the_same(
+    request: pytest.FixtureRequest,
+    prompts: Prompts,
+    same_row: SameRow,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: str,
+    graphs: Graphs,
+    sampling: Sampling,
+) -> None:
+    tiny: LoadedModel = request.getfixturevalue(f"tiny_{shape}")
+    monkeypatch.setattr(static, "LOOK", 2)
+    monkeypatch.setattr(static, "_WORTH", 3)
+    fed: list[int] = []
+    feed_first = static._Batch._feed_first
+    monkeypatch.setattr(static._Batch, "_feed_first", lambda self, rows: (fed.append(rows), feed_first(self, rows)))
+    tokens, captures = 16, captures_of(prompts)
+    # Given texts end one after the other, edited and marked like the rest; of five rows one writes its own.
+    rows = [
+        replace(row, forced=tuple(range(1 + at // 3)), marks=(1, 4)) if at % 5 else row
+        for at, row in enumerate([*rows_of(prompts), *rows_of(prompts, 1)])
+    ]
+    text = decode(tiny, rows[:1], Generation(6, sampling), []).rows[0].tokens
+    generation = Generation(tokens, sampling, frozenset(text[4:]))
+    for turned in (rows, rows[::-1]):
+        # The second batch ends elsewhere, in tensors whose rows the first one has moved.
+        plain = decode(tiny, turned, generation, captures, share=False)
+        still = decode_static(tiny, turned, generation, captures, graphs=graphs)
+        check(still.rows, plain.rows, same_row)
+        assert {r.site: r for r in still.receipts} == {r.site: r for r in plain.receipts}
+        assert {row.finish for row in plain.rows} == {"eos", "length"}
+    assert fed == [32, 16, 8, 32, 16, 8]
+    kept: Any = tiny.kept_step
+    assert {rows for rows, _ in kept._graphs} == ({32, 16, 8} if graphs == "rehearsed" else set[int]())
+
+
+def test_rows_that_go_on_are_halves_of_a_batch_and_never_fewer_than_write() -> None:
+    for rows in map(layout.filled, range(1, 3000, 97)):
+        sizes = {layout.halved(rows, writing) for writing in range(1, rows + 1)}
+        assert len(sizes) <= rows.bit_length() - 2
+        assert all(layout.halved(rows, writing) >= writing for writing in range(1, rows + 1))
+        assert all(layout.halved(size, size) == size for size in sizes)
 
 
 def test_a_batch_of_another_shape_is_laid_out_anew(tiny: LoadedModel, prompts: Prompts, same_row: SameRow) -> None:
@@ -101,12 +150,12 @@ def test_what_runs_decode_is_static_where_the_self_test_says_so(
     for has_graphs in (False, True):
         tiny.kept_step = None
         monkeypatch.setattr(tiny, "static_steps", has_graphs)
-        check(static.decode(tiny, rows, generation, captures).rows, plain, same_row)
+        check(prepared.decode(tiny, rows, generation, captures).rows, plain, same_row)
         assert (tiny.kept_step is not None) == has_graphs
     # How long a free row writes is not known before, so what is kept of it on the way is kept the plain way.
     marked = [Row(p, CLAMPED, marks=(2,)) for p in prompts]
     assert not suits(tiny, marked, generation)
-    for row in static.decode(tiny, marked, generation, captures).rows:
+    for row in prepared.decode(tiny, marked, generation, captures).rows:
         assert len(row.marked[0]) == 1
 
 
@@ -119,8 +168,21 @@ def test_batches_one_after_another_are_each_as_it_is_alone(
     # One more or less is filled up; so many fewer are a batch of another shape, and a marked free row none of these.
     batches = [many[:25], many[:24], many[2:], [Row(p, CLAMPED, marks=(2,)) for p in prompts], many[:5]]
     generation, captures = Generation(6), [Capture(SITE, "mean", "all"), Capture(LAST, "tokens", "generated")]
-    for rows, decoded in zip(batches, decode_all(tiny_gpt2, batches, generation, captures), strict=True):
+    ahead, made = Ahead(tiny_gpt2), list[tuple[int, bool]]()
+
+    def make(at: int) -> Prepared:
+        made.append((at, threading.current_thread() is not threading.main_thread()))
+        return Prepared.of(tiny_gpt2, batches[at], generation, captures)
+
+    for at, rows in enumerate(batches):
+        # Of the third it was not foreseen that it comes next.
+        then = None if at + 1 == len(batches) else 0 if at == 1 else at + 1
+        decoded = ahead.take(at, make, then).decode(tiny_gpt2)
         check(decoded.rows, decode(tiny_gpt2, rows, generation, captures).rows, same_row)
+    here = [(at, False) for at in range(5)]
+    assert sorted(made) == (
+        [(0, False), (0, True), (1, True), (2, False), (3, True), (4, True)] if has_graphs else here
+    )
 
 
 def test_a_batch_is_as_large_as_its_rows_say_whatever_was_before(tiny_gpt2: LoadedModel, prompts: Prompts) -> None:
@@ -139,7 +201,7 @@ def test_a_batch_is_as_large_as_its_rows_say_whatever_was_before(tiny_gpt2: Load
 
 
 def test_a_batch_is_filled_up_by_a_few_rows(tiny_gpt2: LoadedModel) -> None:
-    filled = [static._filled(count) for count in range(1, 5000)]
+    filled = [layout.filled(count) for count in range(1, 5000)]
     assert filled == sorted(filled)
     assert all(0 <= found - count < max(8, count / 32) for count, found in enumerate(filled, 1))
     assert len(set(filled)) < 200
