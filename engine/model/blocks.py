@@ -7,244 +7,27 @@ masks, rotary angles and the unembedding stay the model's.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
-from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicCache
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.cache import (
+    LayerCache,
+    cache_name,
+    check_filled,
+    counts_keys,
+    has_window,
+    keeps_keys_alone,
+)
 from srm_explorer.engine.model.direct import TOLERANCE, DirectBlocks, direct_blocks
-from srm_explorer.engine.model.ending import STRETCH, Ending
-
-_ROOM = 16
-"""Columns that a layer of a cache makes room for beyond those it is given: it is copied once in so many steps."""
-
-
-class RoomyLayer(DynamicLayer):
-    """Keys and values of one layer in tensors with room to spare, so that a token is written beside the others.
-
-    The library's own layer copies all that it holds with every token. Rows have room too: a history that parts is one
-    row more. What is held shows as `keys` and `values`, views of [row, head, col, d_head].
-    """
-
-    def __init__(self) -> None:
-        base: Any = super()
-        base.__init__()
-        self._held: tuple[Tensor, Tensor] | None = None  # with their room
-        self._rows = self._columns = 0
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write the columns of a feed beside those that are there; return all."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        begin, end = self._columns, self._columns + key_states.shape[2]
-        old = self._held
-        if old is None or old[0].shape[2] < end:
-            old = self._widened(key_states, value_states, len(key_states), end + _ROOM)
-        self._held = old
-        old[0][: len(key_states), :, begin:end] = key_states
-        old[1][: len(key_states), :, begin:end] = value_states
-        return self._show(old, len(key_states), end)
-
-    def _widened(self, keys: Tensor, values: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """Make room for so many rows and columns like those given, and copy what is held there."""
-        wide = tuple(one.new_empty(rows, one.shape[1], columns, one.shape[3]) for one in (keys, values))
-        for old, new in zip(self._held or (), wide, strict=False):
-            new[: self._rows, :, : self._columns] = old[: self._rows, :, : self._columns]
-        return wide[0], wide[1]
-
-    def _show(self, held: tuple[Tensor, Tensor], rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        self._rows, self._columns = rows, columns
-        keys, values = (one[:rows, :, :columns] for one in held)
-        self.keys, self.values = keys, values
-        return keys, values
-
-    def let_go(self) -> None:
-        """Hold nothing any more."""
-        self._held = self.keys = self.values = None
-        self._rows = self._columns = 0
-        self.is_initialized = False
-
-    def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Keep, repeat or reorder rows."""
-        if self._held is not None:
-            # A layer may lie on another device than those that say which rows.
-            rows = beam_idx.to(self._held[0].device)
-            self._held = (self._held[0][rows], self._held[1][rows])
-            self._show(self._held, len(beam_idx), self._columns)
-
-    def place(self, sources: Tensor, places: Tensor, rows: int) -> None:
-        """Copy some rows to other places, new ones among them, and hold so many rows from then on."""
-        if self._held is None:
-            return
-        if len(self._held[0]) < rows:
-            self._held = self._widened(*self._held, rows + rows // 4 + 1, self._held[0].shape[2])
-        sources, places = (one.to(self._held[0].device) for one in (sources, places))
-        for held in self._held:
-            held[places, :, : self._columns] = held[sources, :, : self._columns]
-        self._show(self._held, rows, self._columns)
-
-
-class LayerCache(DynamicCache):
-    """Keys and values of the layers from `first` on; the layers below are someone else's business.
-
-    A model asks layer 0 how many tokens it has seen, to build its mask: here the first layer held answers.
-
-    Attributes:
-        logits: where the logits of a pass over this cache are written, until the next pass writes its own there.
-
-    Args:
-        first: the first layer held.
-        config: of a model that some layer of keeps something else, the state of a recurrence or of a convolution;
-            None where all keep keys and values, and masks alone tell how far back each layer sees.
-        plain: whether passes over it go the plain way: the library's own layers, and the model's own code throughout.
-    """
-
-    def __init__(self, first: int = 0, config: Any = None, *, plain: bool = False) -> None:
-        super().__init__(config=config)
-        if config is None and not plain:
-            self.layer_class_to_replicate = RoomyLayer
-        self.is_plain = plain
-        self.first = first
-        self.logits: Tensor | None = None
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Count the columns that are cached."""
-        return super().get_seq_length(max(layer_idx, self.first))
-
-    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        """Return the length and the offset of the keys a query of this length will see."""
-        return super().get_mask_sizes(query_length, max(layer_idx, self.first))
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no layer holds anything."""
-        return not any(_holds(layer) for layer in self.layers)
-
-    def put(self, layer: int, keys: Tensor, values: Tensor, rows: Int[Tensor, " row"] | None = None) -> None:
-        """Set one layer that is still empty, with some of the rows where they are named, in their order."""
-        if rows is not None:
-            # A layer may lie on another device than those that say which rows.
-            rows = rows.to(keys.device)
-            keys, values = keys[rows], values[rows]
-        held: Any = self
-        held.update(keys, values, layer)
-
-    def pair(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Return the keys and values of a layer, each [row, head, col, d_head]."""
-        held: Any = self.layers[layer]
-        return held.keys, held.values
-
-    def take(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Return the keys and values of a layer and let go of them, so that they are never there twice."""
-        taken = self.pair(layer)
-        held: Any = self.layers[layer]
-        held.let_go()
-        return taken
-
-    def select(self, rows: Int[Tensor, " kept"]) -> None:
-        """Keep, repeat or reorder rows, in every layer that holds something."""
-        held: Any = self
-        held.reorder_cache(rows)
-
-    def place(self, sources: Int[Tensor, " row"], places: Int[Tensor, " row"], rows: int) -> None:
-        """Copy some rows to other places, new ones among them, and hold so many rows; where all layers have room."""
-        for layer in self.layers:
-            assert isinstance(layer, RoomyLayer), "parts of a model are taken where keys alone are kept"
-            layer.place(sources, places, rows)
-
-
-def _holds(layer: Any) -> bool:
-    kept = [getattr(layer, "keys", None)]
-    kept += [state for name in ("conv_states", "recurrent_states") for state in getattr(layer, name, {}).values()]
-    return any(tensor is not None for tensor in kept)
-
-
-def keeps_keys_alone(config: Any) -> bool:
-    """Whether every layer of a model keeps keys and values, all or the latest of them, and nothing else."""
-    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
-    return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
-
-
-def _has_window(config: Any) -> bool:
-    """Whether some layer sees the latest keys alone, by a mask that the model makes for it."""
-    layers = DynamicCache(config=config).layers
-    # Of a model that reads pictures too, the part that reads text says so.
-    stated = getattr(config.get_text_config(decoder=True), "sliding_window", None)
-    return bool(stated) or any(isinstance(layer, DynamicSlidingWindowLayer) for layer in layers)
-
-
-def _counts_keys(config: Any) -> bool:
-    """Whether some layer sees the latest keys alone by counting them from the end, whatever its mask says (GPT-Neo)."""
-    text = config.get_text_config(decoder=True)
-    return any(getattr(text, name, None) for name in ("window_size", "attention_types"))
-
-
-class WideProduct:
-    """The product that makes logits, taken in stretches of the vocabulary: a processor takes them faster than at once.
-
-    Args:
-        linear: the unembedding, of a model on a processor.
-    """
-
-    def __init__(self, linear: nn.Linear) -> None:
-        self._linear = linear
-        # A bridge gives an unembedding without one a bias of zeros.
-        bias: Any = linear.bias
-        self._is_biased = bias is not None and bool(bias.any())
-
-    @classmethod
-    def of(cls, model: Any) -> WideProduct | None:
-        """Find the unembedding of a model; None where it is no plain product, is small, or lies on another device."""
-        head: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-        linear = getattr(head, "original_component", head)
-        if type(linear) is not nn.Linear or linear.weight.device.type != "cpu":
-            return None
-        if linear.weight.dtype not in (torch.float32, torch.float64) or len(linear.weight) < 8 * STRETCH:
-            return None
-        return cls(linear)
-
-    @property
-    def width(self) -> int:
-        """Number of token ids."""
-        return len(self._linear.weight)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the logits."""
-        return self._linear.weight.dtype
-
-    @contextmanager
-    def writing_to(self, target: Float[Tensor, "row vocab"]) -> Generator[None]:
-        """Let the unembedding, while the block runs, write its product into a tensor, where the rows are as many."""
-        usual = self._linear.forward
-
-        def forward(hidden: Tensor) -> Tensor:
-            if hidden.shape[:-1].numel() != len(target):
-                return usual(hidden)
-            self.write(hidden.reshape(-1, hidden.shape[-1]), target)
-            return target.view(*hidden.shape[:-1], -1)
-
-        with _replaced([self._linear], forward):
-            yield
-
-    def write(self, hidden: Float[Tensor, "row d"], target: Float[Tensor, "row vocab"]) -> Tensor:
-        """Write the product into a tensor, and return that."""
-        weight = self._linear.weight
-        scratch = target.new_empty(len(target), STRETCH)
-        for begin in range(0, len(weight), STRETCH):
-            part = weight[begin : begin + STRETCH].T
-            into = scratch if part.shape[1] == STRETCH else target.new_empty(len(target), part.shape[1])
-            torch.mm(hidden, part, out=into)
-            target[:, begin : begin + STRETCH] = into
-        return target.add_(self._linear.bias) if self._is_biased else target
+from srm_explorer.engine.model.ending import Ending
+from srm_explorer.engine.model.unembedding import WideProduct
 
 
 def _near(found: Tensor, expected: Tensor) -> bool:
@@ -275,14 +58,14 @@ class Blocks:
         self._returned: int | None = None  # values that a block returns, 0 where it returns a tensor alone
         self._config: Any = model.config
         self.keeps_keys_alone = keeps_keys_alone(self._config)
-        self._cache_name = _cache_name(model)
+        self._cache_name = cache_name(model)
         self._unembedding = WideProduct.of(model)
         self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
-        self._makes_masks = _is_float64(model) and self.keeps_keys_alone and not _has_window(self._config)
+        self._makes_masks = _is_float64(model) and self.keeps_keys_alone and not has_window(self._config)
         self.takes_masks = (
             self.keeps_keys_alone
-            and not _has_window(self._config)
-            and not _counts_keys(self._config)
+            and not has_window(self._config)
+            and not counts_keys(self._config)
             and not self._cuts_columns
             and self._cache_name == "past_key_values"
         )
@@ -393,7 +176,7 @@ class Blocks:
         if direct := self._direct_way(cache):
             return self._directly(direct, feed, cache, wanted=wanted)[0]
         logits = self._logits(feed, cache)
-        _check_filled(cache)
+        check_filled(cache)
         return logits
 
     def masked(
@@ -422,7 +205,7 @@ class Blocks:
             return logits, watched
         with self._listening(split) as entering:
             logits = self._logits(feed, cache)
-        _check_filled(cache)
+        check_filled(cache)
         return logits, entering[0].to(logits.device)
 
     def head(self, feed: dict[str, Tensor], cache: LayerCache, split: int) -> Float[Tensor, "row col d"]:
@@ -594,7 +377,8 @@ class Blocks:
         """Run the model; the logits of the last column stand where those of the next pass over the cache will."""
         if self._unembedding is None or cache.is_plain:
             return self._all_logits(feed, cache, 1)[:, -1]
-        with self._unembedding.writing_to(self._target(cache, len(feed["input_ids"]))):
+        forward = self._unembedding.writing_to(self._target(cache, len(feed["input_ids"])))
+        with _replaced([self._unembedding.linear], forward):
             return self._all_logits(feed, cache, 1)[:, -1]
 
     def _target(self, cache: LayerCache, rows: int) -> Float[Tensor, "row vocab"]:
@@ -627,31 +411,6 @@ def feed_of(
         seen: 1 where a key, of the cache or of this feed, is a real token.
     """
     return {"input_ids": ids, "position_ids": positions.clamp(min=0), "attention_mask": seen}
-
-
-def _cache_name(model: nn.Module) -> str:
-    """What a model calls the cache that it is given."""
-    names = inspect.signature(model.forward).parameters
-    for name in ("past_key_values", "cache_params"):
-        if name in names:
-            return name
-    config: Any = model.config
-    raise ExplorerError(
-        f"{type(model).__name__} has no cache of keys and values that can be filled token by token",
-        where=f"model_type {config.model_type}",
-        remedy="choose a model of another family",
-    )
-
-
-def _check_filled(cache: LayerCache) -> None:
-    """Refuse a cache that a pass left empty: every later step would see its own token alone."""
-    if cache.is_empty:
-        versions = " with ".join(f"{name} {version(name)}" for name in ("transformers", "transformer-lens"))
-        raise ExplorerError(
-            "the model's key-value cache stayed empty",
-            where=versions,
-            remedy="install the versions that srm-explorer asks for, which `pip check` names",
-        )
 
 
 def _is_float64(model: nn.Module) -> bool:

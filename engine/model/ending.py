@@ -15,9 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from srm_explorer.engine.model.direct import DirectBlocks
+from srm_explorer.engine.model.unembedding import STRETCH
 
-STRETCH = 1024
-"""Token ids at a time: a processor takes products of that width faster than all at once."""
 _WORTH = 0.8
 """Share of the multiplications of row by row that must not be exceeded."""
 

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.model.blocks import keeps_keys_alone
+from srm_explorer.engine.model.cache import keeps_keys_alone
 from srm_explorer.engine.model.device import DTYPES, describe_device, free_bytes, gpu_memory, resolve_device, used_bytes
 from srm_explorer.engine.model.hub import ModelFiles, find_model
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
 from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memory
+from srm_explorer.engine.model.cache import RoomyKeys
 from srm_explorer.engine.model.decoding import Decoded, Generation, Row, RowResult, open_stream
 from srm_explorer.engine.model.device import array_of, bool_list, int_list, tensor_of
 from srm_explorer.engine.model.intervene import Accumulator, Capture, Feed, HookState, instrumented, slots_by_site
@@ -89,39 +89,6 @@ def _current(device: torch.device) -> AbstractContextManager[object]:
     """Make a CUDA device the one that streams, events and graphs are made on while the block runs."""
     cuda: Any = torch.cuda
     return cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
-class RoomyKeys(DynamicCache):
-    """Keys and values of every layer, with room for all the columns that there will be.
-
-    Args:
-        pairs: by layer, keys and values, [row, head, room, d_head] each.
-        column: [1] where the column that is fed goes.
-    """
-
-    def __init__(self, pairs: Sequence[tuple[Tensor, Tensor]], column: Int[Tensor, " one"]) -> None:
-        super().__init__()
-        self.pairs = pairs
-        self.column = column
-        self.used = 0
-        """Columns that a step reads, from the first; those that hold nothing yet are masked."""
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Write one column of the first rows, as many as are given, and return what is read of them."""
-        keys, values = (held[: len(key_states)] for held in self.pairs[layer_idx])
-        keys.index_copy_(2, self.column, key_states)
-        values.index_copy_(2, self.column, value_states)
-        return keys[:, :, : self.used], values[:, :, : self.used]
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Count the columns before the one that is fed, as far as the host knows."""
-        return self.used - 1
-
-    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        """Return the length and the offset of the keys that are read."""
-        return self.used, 0
 
 
 class _Batch:

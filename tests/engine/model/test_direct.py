@@ -12,11 +12,12 @@ from transformer_lens.hook_points import HookPoint
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from srm_explorer.engine.experiment import SITE_KINDS, ModelSpec
-from srm_explorer.engine.model.blocks import Blocks, WideProduct, feed_of
+from srm_explorer.engine.model.blocks import Blocks, feed_of
 from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.sampling import best_and_margin
+from srm_explorer.engine.model.unembedding import WideProduct
 
 PROMPTS = (tuple(range(3)), tuple(range(40, 47)))
 
@@ -103,10 +104,10 @@ def test_logits_in_stretches_are_the_product(biased: bool) -> None:
     assert product is not None
     hidden, target = torch.rand(3, 1, 5, dtype=torch.float64), torch.empty(3, 9000, dtype=torch.float64)
     with torch.inference_mode():
-        with product.writing_to(target):
-            found = linear(hidden)
-            # Another number of rows than is written to goes the usual way.
-            assert linear(hidden[:2]).shape == (2, 1, 9000)
+        forward = product.writing_to(target)
+        found = forward(hidden)
+        # Another number of rows than is written to goes the usual way.
+        assert forward(hidden[:2]).shape == (2, 1, 9000)
         assert found.data_ptr() == target.data_ptr()
         torch.testing.assert_close(found, linear(hidden), atol=1e-12, rtol=0)
 
