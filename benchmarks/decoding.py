@@ -14,8 +14,9 @@ from references import PlainModel, one_at_a_time
 from srm_explorer.engine import paths
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.conditions import Grid
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, rows_that_fit
-from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.prepared import decode
 from srm_explorer.engine.prompts import load_prompt_set

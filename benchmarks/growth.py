@@ -13,8 +13,9 @@ from scoring import drawn_texts, surveyed
 from sessions import folder_of
 
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, rows_that_fit
-from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.prepared import decode
 from srm_explorer.tui.sessions.list_model import SessionList

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from srm_explorer.engine.experiment.site import Site
-from srm_explorer.engine.model.intervene import Edit
+from srm_explorer.engine.model.edits import Edit
 
 
 def one_at_a_time(

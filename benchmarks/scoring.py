@@ -12,10 +12,11 @@ from references import PlainModel
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.cells import CellScorer, Settings
 from srm_explorer.engine.model.decoding import Generation, Row, rows_that_fit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.forcing import Forced, GivenText, score_texts
-from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.prepared import decode
 from srm_explorer.engine.prompts import load_prompt_set

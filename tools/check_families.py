@@ -41,9 +41,10 @@ from make_random_model import make_tokenizer
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.model import LoadedModel, load_model, self_test, weight_card
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.forcing import GivenText, score_texts
-from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.weights import direct_logits, final_logits
 
 VOCAB = 600

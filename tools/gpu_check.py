@@ -38,9 +38,10 @@ import torch
 from make_random_model import Sizes, write_model
 
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode, row_bytes
 from srm_explorer.engine.model.device import free_bytes, release_memory, set_tf32
-from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.prepared import Ahead, Prepared
 from srm_explorer.engine.model.selftest import self_test

@@ -3,6 +3,7 @@ from .activations import ReadText as ReadText
 from .activations import check_layer as check_layer
 from .activations import check_neuron as check_neuron
 from .activations import neuron_usage as neuron_usage
+from .capture import Capture as Capture
 from .cells import CellScorer as CellScorer
 from .cells import KnownTexts as KnownTexts
 from .cells import Settings as Settings
@@ -23,6 +24,7 @@ from .device import release_memory as release_memory
 from .device import set_threads as set_threads
 from .device import threads as threads
 from .device import used_bytes as used_bytes
+from .edits import Edit as Edit
 from .forcing import Forced as Forced
 from .forcing import GivenText as GivenText
 from .forcing import TokenScores as TokenScores
@@ -30,8 +32,6 @@ from .forcing import score_texts as score_texts
 from .forcing import top_tokens as top_tokens
 from .hub import DEMO as DEMO
 from .hub import fetch_model as fetch_model
-from .intervene import Capture as Capture
-from .intervene import Edit as Edit
 from .load import LoadedModel as LoadedModel
 from .load import load_model as load_model
 from .placement import device_key as device_key

@@ -17,7 +17,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.decoding import Padded
 from srm_explorer.engine.model.device import array_of
-from srm_explorer.engine.model.intervene import HookNeverFired, by_coordinate
+from srm_explorer.engine.model.hooks import HookNeverFired, by_coordinate
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.stats.streaming import ColumnStatistics, RunningColumns
 

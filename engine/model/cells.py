@@ -23,19 +23,11 @@ from srm_explorer.engine.experiment.intervention import Operation
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import feed_of
+from srm_explorer.engine.model.capture import Accumulator, Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.device import array_of, tensor_of
-from srm_explorer.engine.model.intervene import (
-    Accumulator,
-    Capture,
-    Edit,
-    Feed,
-    HookState,
-    PositionTable,
-    instrumented,
-    position_mask,
-    slots_by_site,
-)
+from srm_explorer.engine.model.edits import Edit, PositionTable, position_mask, slots_by_site
+from srm_explorer.engine.model.hooks import Feed, HookState, instrumented
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.weights import logit_cap, w_out_rows
 

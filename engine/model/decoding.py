@@ -14,18 +14,11 @@ from torch import Tensor
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import feed_of
+from srm_explorer.engine.model.capture import Accumulator, Capture
 from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
+from srm_explorer.engine.model.edits import Edit, slots_by_site
 from srm_explorer.engine.model.ending import Ending
-from srm_explorer.engine.model.intervene import (
-    Accumulator,
-    Capture,
-    Edit,
-    Feed,
-    HookState,
-    Receipt,
-    instrumented,
-    slots_by_site,
-)
+from srm_explorer.engine.model.hooks import Feed, HookState, Receipt, instrumented
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import NoiseKey, Sampling, best_and_margin
 from srm_explorer.engine.runs.plan import Sizes, captured_bytes, rows_within

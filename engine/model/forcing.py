@@ -15,9 +15,11 @@ from torch import Tensor
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import Blocks
+from srm_explorer.engine.model.capture import Accumulator, Capture
 from srm_explorer.engine.model.decoding import Padded, sizes_of
 from srm_explorer.engine.model.device import array_of, release_memory
-from srm_explorer.engine.model.intervene import Accumulator, Capture, Edit, Feed, HookState, instrumented, slots_by_site
+from srm_explorer.engine.model.edits import Edit, slots_by_site
+from srm_explorer.engine.model.hooks import Feed, HookState, instrumented
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.runs.plan import captured_bytes, rows_within
 

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Padded, Row
 from srm_explorer.engine.model.device import tensor_of
-from srm_explorer.engine.model.intervene import Capture, EditSlot, slots_by_site
+from srm_explorer.engine.model.edits import EditSlot, slots_by_site
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import NoiseKey
 

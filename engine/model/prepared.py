@@ -7,9 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Decoded, Generation, Row
 from srm_explorer.engine.model.decoding import decode as decode_plainly
-from srm_explorer.engine.model.intervene import Capture
 from srm_explorer.engine.model.layout import LaidOut, suits
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.static import decode_laid_out

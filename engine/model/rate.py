@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from srm_explorer.engine.experiment.site import Site
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row
-from srm_explorer.engine.model.intervene import Capture
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.prepared import decode
 from srm_explorer.engine.model.static import LOOK

@@ -17,10 +17,12 @@ from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memo
 from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.experiment.site import FIRST_EXPERT, ROUTER
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
+from srm_explorer.engine.model.edits import Edit, position_mask
 from srm_explorer.engine.model.experts import Routed
-from srm_explorer.engine.model.intervene import Capture, Edit, by_coordinate, position_mask
+from srm_explorer.engine.model.hooks import by_coordinate
 from srm_explorer.engine.model.layout import suits
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.static import SWITCH, decode_static

@@ -21,9 +21,11 @@ from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memory
 from srm_explorer.engine.model.cache import RoomyKeys
+from srm_explorer.engine.model.capture import Accumulator, Capture
 from srm_explorer.engine.model.decoding import Decoded, Generation, Row, RowResult, open_stream
 from srm_explorer.engine.model.device import array_of, bool_list, int_list, tensor_of
-from srm_explorer.engine.model.intervene import Accumulator, Capture, Feed, HookState, instrumented, slots_by_site
+from srm_explorer.engine.model.edits import slots_by_site
+from srm_explorer.engine.model.hooks import Feed, HookState, instrumented
 from srm_explorer.engine.model.layout import COLUMNS, Graphs, LaidOut, halved, noise_keys
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import best_and_margin

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.model.activations import ReadText, check_layer, check_neuron, stream_activations
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.device import array_of, tensor_of
-from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.placement import at_hand
 

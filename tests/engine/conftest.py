@@ -106,8 +106,9 @@ def clamp() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def as_if_alone(tiny_gpt2: LoadedModel) -> Callable[..., None]:
     """Run some runs of a session one at a time, by the plain way, and compare."""
+    from srm_explorer.engine.model.capture import Capture
     from srm_explorer.engine.model.decoding import Generation, Row
-    from srm_explorer.engine.model.intervene import Capture, Edit
+    from srm_explorer.engine.model.edits import Edit
     from srm_explorer.engine.model.sampling import NoiseKey, Sampling
     from srm_explorer.engine.model.selftest import run_alone
 

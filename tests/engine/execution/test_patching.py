@@ -32,8 +32,8 @@ Reader = Callable[..., np.ndarray]
 @pytest.fixture(scope="session")
 def read(tiny_gpt2: LoadedModel) -> Reader:
     """What a site holds at every position of a prompt, by the plain way, [position, d]."""
+    from srm_explorer.engine.model.capture import Capture
     from srm_explorer.engine.model.decoding import Generation, Row
-    from srm_explorer.engine.model.intervene import Capture
     from srm_explorer.engine.model.selftest import run_alone
 
     def reading(site: str, ids: tuple[int, ...], *edits: Any) -> np.ndarray:
@@ -45,8 +45,8 @@ def read(tiny_gpt2: LoadedModel) -> Reader:
 @pytest.fixture(scope="session")
 def as_alone(tiny_gpt2: LoadedModel) -> Callable[..., None]:
     """Run a run's prompt with edits one token at a time, by the plain way, and compare with what was saved."""
+    from srm_explorer.engine.model.capture import Capture
     from srm_explorer.engine.model.decoding import Generation, Row
-    from srm_explorer.engine.model.intervene import Capture
     from srm_explorer.engine.model.selftest import run_alone
 
     def check(session: Session, place: int, *edits: Any) -> None:
@@ -63,7 +63,7 @@ def as_alone(tiny_gpt2: LoadedModel) -> Callable[..., None]:
 
 
 def edit(site: str, op: str, positions: Any, neurons: tuple[int, ...], *values: float, **more: Any) -> Any:
-    from srm_explorer.engine.model.intervene import Edit
+    from srm_explorer.engine.model.edits import Edit
 
     return Edit(site, op, positions, neurons, values, **more)  # type: ignore[arg-type]
 

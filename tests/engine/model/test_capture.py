@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from srm_explorer.engine.model.capture import Accumulator, Capture, Reduce
 from srm_explorer.engine.model.decoding import Generation, Row, decode
-from srm_explorer.engine.model.intervene import Accumulator, Capture, Reduce
 from srm_explorer.engine.model.load import LoadedModel
 
 Prompts = list[tuple[int, ...]]

@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.model import cells
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.cells import CellScorer, KnownTexts, Settings
 from srm_explorer.engine.model.forcing import GivenText, score_texts, top_tokens
-from srm_explorer.engine.model.intervene import Capture
 from srm_explorer.engine.model.load import load_model
 
 from .planted_neuron import ALIKE, LAYER, NEURON, load_planted_model, write_planted_model

@@ -16,10 +16,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.cells import CellScorer, Settings
 from srm_explorer.engine.model.decoding import Generation, Row, decode
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.forcing import GivenText, score_texts
-from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.static import decode_static
 

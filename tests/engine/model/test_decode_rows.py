@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from srm_explorer.engine.experiment.intervention import Operation
 from srm_explorer.engine.experiment.positions import Positions
 from srm_explorer.engine.experiment.site import SITE_KINDS
+from srm_explorer.engine.model.capture import Capture, Reduce
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
-from srm_explorer.engine.model.intervene import Capture, Edit, Reduce, slots_by_site
+from srm_explorer.engine.model.edits import Edit, slots_by_site
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.selftest import run_alone
 

@@ -13,8 +13,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from srm_explorer.engine.experiment import SITE_KINDS, ModelSpec
 from srm_explorer.engine.model.blocks import Blocks, feed_of
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
-from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.sampling import best_and_margin
 from srm_explorer.engine.model.unembedding import WideProduct

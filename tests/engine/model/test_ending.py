@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.ending import Ending
-from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 
 PROMPTS = (tuple(range(3)), tuple(range(40, 47)))

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode, open_stream
+from srm_explorer.engine.model.edits import Edit, slots_by_site
 from srm_explorer.engine.model.forcing import Forced, GivenText, score_texts, token_scores, top_tokens
-from srm_explorer.engine.model.intervene import Capture, Edit, Feed, HookState, instrumented, slots_by_site
+from srm_explorer.engine.model.hooks import Feed, HookState, instrumented
 
 if TYPE_CHECKING:
     from srm_explorer.engine.model.load import LoadedModel

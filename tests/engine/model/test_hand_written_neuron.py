@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.forcing import GivenText, score_texts
-from srm_explorer.engine.model.intervene import Capture, Edit
 
 if TYPE_CHECKING:
     from srm_explorer.engine.model.load import LoadedModel

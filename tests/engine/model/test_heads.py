@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, Site, check_against
 from srm_explorer.engine.experiment.site import head_coordinates
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
-from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.selftest import run_alone
 

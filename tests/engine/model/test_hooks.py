@@ -10,8 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
-from srm_explorer.engine.model.intervene import Capture, Edit, HookNeverFired
+from srm_explorer.engine.model.edits import Edit
+from srm_explorer.engine.model.hooks import HookNeverFired
 from srm_explorer.engine.model.load import LoadedModel
 
 SameRow = Callable[[RowResult, RowResult], None]

@@ -37,8 +37,9 @@ from transformers import (
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec, check_against, misfits
 from srm_explorer.engine.model.activations import ReadText, neuron_usage
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
-from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import run_alone, self_test
 from srm_explorer.engine.worker.models import _description

@@ -12,8 +12,9 @@ import pytest
 
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.positions import Positions
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
-from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import self_test
 

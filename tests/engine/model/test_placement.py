@@ -24,11 +24,12 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.model.activations import ReadText
 from srm_explorer.engine.model.blocks import Blocks
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.cells import CellScorer, Settings
 from srm_explorer.engine.model.decoding import Generation, Row, decode, weight_bytes
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.forcing import GivenText, score_texts
 from srm_explorer.engine.model.hub import find_model
-from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.placement import (
     Placement,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
-from srm_explorer.engine.model.intervene import Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import NoiseKey, Sampling, best_and_margin
 from srm_explorer.engine.model.selftest import run_alone

@@ -15,8 +15,9 @@ from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.model import layout, prepared, static
 from srm_explorer.engine.model import sampling as sampling_module
+from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
-from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.layout import Graphs, suits
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.placement import Placement

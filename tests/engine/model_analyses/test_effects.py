@@ -53,8 +53,9 @@ def session(lab: Lab, clamp: dict[str, Any], made: dict[str, bytes]) -> Session:
 def test_what_is_kept_is_what_forcing_token_by_token_finds(
     lab: Lab, session: Session, tiny_gpt2: LoadedModel, tmp_path: Path
 ) -> None:
+    from srm_explorer.engine.model.capture import Capture
     from srm_explorer.engine.model.decoding import Generation, Row, decode
-    from srm_explorer.engine.model.intervene import Capture, Edit
+    from srm_explorer.engine.model.edits import Edit
     from srm_explorer.engine.model_analyses.scoring import score_effects
 
     found = score_effects(session, tiny_gpt2, keep_vectors=True)

@@ -60,8 +60,9 @@ class Forced:
 
 def forced(model: LoadedModel, spec: Experiment, *, own: bool = True) -> Forced:
     from srm_explorer.engine.execution.w_out import effective_w_out_rows
+    from srm_explorer.engine.model.capture import Capture
     from srm_explorer.engine.model.decoding import Generation, Row, decode
-    from srm_explorer.engine.model.intervene import Capture, Edit
+    from srm_explorer.engine.model.edits import Edit
 
     directions = {"u.npz#u": np.random.default_rng(5).normal(size=64)}
     directions["u.npz#u"] /= np.linalg.norm(directions["u.npz#u"])

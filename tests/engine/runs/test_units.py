@@ -32,8 +32,8 @@ tables = arrays(np.float64, integers(1, 60).map(lambda n: (n, 2)), elements=numb
 @pytest.fixture
 def baseline_tokens(tiny_gpt2: LoadedModel) -> Callable[[Session, str], np.ndarray]:
     """[token, d] what a site holds over the generated tokens of all baseline runs, each run alone."""
+    from srm_explorer.engine.model.capture import Capture
     from srm_explorer.engine.model.decoding import Generation, Row
-    from srm_explorer.engine.model.intervene import Capture
     from srm_explorer.engine.model.selftest import run_alone
 
     def measure(session: Session, site: str) -> np.ndarray:

@@ -103,8 +103,8 @@ def test_memory_grows_with_what_is_generated_and_stays_within_the_device() -> No
 
 
 def test_the_estimate_is_the_one_that_batches_are_planned_with(tiny_gpt2: LoadedModel) -> None:
+    from srm_explorer.engine.model.capture import Capture
     from srm_explorer.engine.model.decoding import row_bytes, sizes_of
-    from srm_explorer.engine.model.intervene import Capture
     from srm_explorer.engine.runs.plan import captured_bytes
 
     capture = Capture("blocks.1.mlp.hook_post", "tokens", "all")
