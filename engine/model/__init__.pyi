@@ -5,11 +5,9 @@ from .activations import check_neuron as check_neuron
 from .activations import neuron_usage as neuron_usage
 from .capture import Capture as Capture
 from .cells import CellScorer as CellScorer
-from .cells import KnownTexts as KnownTexts
 from .cells import Settings as Settings
-from .cells import is_written as is_written
-from .cells import read_texts as read_texts
-from .cells import written_rows as written_rows
+from .closed_form import is_written as is_written
+from .closed_form import written_rows as written_rows
 from .decoding import Decoded as Decoded
 from .decoding import Generation as Generation
 from .decoding import Row as Row
@@ -43,6 +41,8 @@ from .sampling import NoiseKey as NoiseKey
 from .sampling import Sampling as Sampling
 from .selftest import SelfTest as SelfTest
 from .selftest import self_test as self_test
+from .texts import KnownTexts as KnownTexts
+from .texts import read_texts as read_texts
 from .tokenizer import Feeding as Feeding
 from .tokenizer import Tokenizer as Tokenizer
 from .tokenizer import load_tokenizer as load_tokenizer

@@ -186,3 +186,8 @@ def array_of(tensor: Tensor) -> np.ndarray:
     """Bring a tensor to numpy; half precision becomes float32, which numpy can work with."""
     wide = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
     return wide.cpu().numpy()
+
+
+def precise(tensor: Tensor) -> Tensor:
+    """Return it in float64, or in float32 where the device has no more."""
+    return tensor.float() if tensor.device.type == "mps" else tensor.double()

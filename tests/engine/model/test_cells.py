@@ -12,11 +12,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.model import cells
+from srm_explorer.engine.model import cells, closed_form, texts
 from srm_explorer.engine.model.capture import Capture
-from srm_explorer.engine.model.cells import CellScorer, KnownTexts, Settings
+from srm_explorer.engine.model.cells import CellScorer, Settings
 from srm_explorer.engine.model.forcing import GivenText, score_texts, top_tokens
 from srm_explorer.engine.model.load import load_model
+from srm_explorer.engine.model.texts import KnownTexts
 
 from .planted_neuron import ALIKE, LAYER, NEURON, load_planted_model, write_planted_model
 
@@ -149,7 +150,8 @@ def test_where_there_is_no_float64_texts_are_scored_without(
     captures = [Capture(f"blocks.{layer}.hook_resid_post", "mean", "generated")]
     usual = CellScorer(model, settings, captures, rows=8, known=KnownTexts())
     expected = usual.score(PROMPT, TOKENS, "all")
-    monkeypatch.setattr(cells, "_precise", torch.Tensor.float)
+    for module in (cells, closed_form, texts):
+        monkeypatch.setattr(module, "precise", torch.Tensor.float)
     short = CellScorer(model, settings, captures, rows=8, known=usual.known)
     assert short.way == ("closed form" if layer == 2 else "above")
     # Read already: hooks that read know by the device what it has.
