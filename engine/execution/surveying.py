@@ -20,18 +20,8 @@ from srm_explorer.engine.runs.collect import session_of
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import compact
 from srm_explorer.engine.runs.progress import Meter
-from srm_explorer.engine.runs.survey import (
-    FREE,
-    LayerReading,
-    Plan,
-    SurveyChosen,
-    SurveyJournal,
-    SurveyKept,
-    SurveyPlanned,
-    going_on,
-    most_moved,
-    new_plan,
-)
+from srm_explorer.engine.runs.survey import FREE, LayerReading, Plan, going_on, most_moved, new_plan
+from srm_explorer.engine.runs.survey_journal import SurveyChosen, SurveyJournal, SurveyKept, SurveyPlanned
 
 TELLING = 100
 """Settings that are scored before it is told how fast: of few, what a text costs untouched is most of their time."""

@@ -21,7 +21,7 @@ from srm_explorer.engine.runs.forecast import OWN_PREFIX, Forecast, own_readings
 from srm_explorer.engine.runs.journal_reader import JournalReader, compact
 from srm_explorer.engine.runs.journal_records import MeansKept, ValuesResolved
 from srm_explorer.engine.runs.planes import SpannedPlane, planes_in
-from srm_explorer.engine.runs.survey import (
+from srm_explorer.engine.runs.survey_journal import (
     SurveyKept,
     SurveyPlanned,
     survey_is_complete,

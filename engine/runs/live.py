@@ -15,7 +15,7 @@ from srm_explorer.engine.runs.collect import forecast_of, session_of, unit_readi
 from srm_explorer.engine.runs.journal_reader import SPEC, BatchRecord, JournalReader
 from srm_explorer.engine.runs.planes import Shadows, SpannedPlane, fixed_planes
 from srm_explorer.engine.runs.progress import Progress
-from srm_explorer.engine.runs.survey import SurveyJournal
+from srm_explorer.engine.runs.survey_journal import SurveyJournal
 from srm_explorer.engine.runs.units import UNITS_PREFIX
 from srm_explorer.engine.session import RunRecord, Session
 

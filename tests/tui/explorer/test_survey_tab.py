@@ -19,7 +19,8 @@ from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.resume import default_path
-from srm_explorer.engine.runs.survey import FORCED, Plan, SurveyKept, SurveyPlanned
+from srm_explorer.engine.runs.survey import FORCED, Plan
+from srm_explorer.engine.runs.survey_journal import SurveyKept, SurveyPlanned
 from srm_explorer.engine.session import SurveyTables, load_session
 from srm_explorer.engine.session.survey import FORCED_AXES, PLAN_TABLES
 from srm_explorer.tui.explorer.startup import LaunchOptions
