@@ -68,7 +68,7 @@ from .registry import tables_in as tables_in
 from .survey import cell_experiment as cell_experiment
 from .survey import survey_csv as survey_csv
 from .survey import survey_figure as survey_figure
-from .survey import survey_of as survey_of
 from .survey import survey_study as survey_study
 from .survey import survey_table as survey_table
-from .survey import surveyed_cell as surveyed_cell
+from .surveyed import survey_of as survey_of
+from .surveyed import surveyed_cell as surveyed_cell

@@ -77,7 +77,7 @@ def test_neurons_are_ranked_once_for_the_tables_and_the_csv(
         ranked.append(effects)
         return rank_family(effects)
 
-    monkeypatch.setattr("srm_explorer.engine.analyses.survey.rank_family", counting)
+    monkeypatch.setattr("srm_explorer.engine.analyses.surveyed.rank_family", counting)
     for further in ((), ("--texts", "all")):
         asked = ("survey", "many", "--chart", "none", *further)
         assert srm(*asked).status == 0
