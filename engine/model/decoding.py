@@ -271,11 +271,10 @@ def _first_tail_column(rows: Sequence[Row], instruments: HookState, width: int, 
     """
     captures = [accumulator.capture for accumulator in instruments.accumulators]
     captured = {capture.positions for capture in captures if isinstance(capture.positions, str)}
-    edits = {edit.kind for row in rows for edit in row.edits}
-    edited = {edit.positions for edit in edits if isinstance(edit.positions, str)}
+    edited = {edit.positions for row in rows for edit in row.edits if isinstance(edit.positions, str)}
     if captured & {"prompt", "all"}:
         return 0
-    before_attention = any(Site.parse(edit.site).kind == "hook_resid_pre" for edit in edits)
+    before_attention = any(Site.parse(site).kind == "hook_resid_pre" for site in instruments.slots)
     spreads = split < n_blocks - 1 or before_attention
     if edited & {"prompt", "all"} and spreads:
         return 0

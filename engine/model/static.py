@@ -140,7 +140,7 @@ class _Batch:
 
     def decode(self, laid_out: LaidOut, on_step: Callable[[int, int], None] | None) -> Decoded:
         """Write rows of this batch's shape."""
-        rows = laid_out.rows
+        rows, longest = laid_out.rows, laid_out.seen.shape[1]
         self._load(laid_out)
         noise = _Noise(rows, self._generation, self._model)
         marks: dict[int, list[int]] = {}
@@ -156,7 +156,7 @@ class _Batch:
             for step in range(self._generation.tokens):
                 if self.noise is not None:
                     noise.bring(step, self.noise)
-                self._run(max(map(_prompt_length, rows)) + step + 1)
+                self._run(longest + step + 1)
                 for accumulator in self.instruments.accumulators if step in marks else ():
                     accumulator.mark(marks[step])
                 if step % LOOK < LOOK - 1:
@@ -379,10 +379,6 @@ class _Batch:
             )
             for i, row in enumerate(rows)
         ]
-
-
-def _prompt_length(row: Row) -> int:
-    return len(row.prompt)
 
 
 class _Noise:
