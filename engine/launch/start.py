@@ -131,7 +131,10 @@ def outcome_line(outcome: Outcome, seconds: float, tokens: int, *, again: str = 
     if outcome.status == "shown":
         return f"{name} is finished already: {runs}, saved {cell_text(session.saved, 'time')}"
     if outcome.status == "interrupted":
-        return f"{name} is interrupted: {runs} are saved; {again} goes on"
+        kept = f"{runs} are saved"
+        if len(session.runs) == session.planned_runs and not session.spec.survey:
+            kept = f"all {session.planned_runs:,} runs are saved, their means at common lengths not yet all"
+        return f"{name} is interrupted: {kept}; {again} goes on"
     if session.spec.survey:
         # Neither what was scored nor what was written under neurons is among the tokens that are counted.
         return f"{name} is finished: {runs}; {'the rest' if outcome.resumed else 'all'} in {seconds:.0f} s"

@@ -35,7 +35,6 @@ _REDRAWN_EVERY = 0.25
 """Seconds between two pictures of a notebook's bar: each is sent through the browser."""
 _IMPORT = 1_300_000_000
 """Bytes of address space that torch and its libraries take, before any model."""
-FIRST = "finishing the batch, then saving; once more stops now"
 
 
 class _Bar(Protocol):
@@ -198,10 +197,8 @@ class Watch:
 
 
 @contextmanager
-def stoppable(
-    watch: Watch, *, hears_hangup: bool = True, first: str = FIRST, ends: bool = True
-) -> Generator[StopSignal]:
-    """Turn ctrl+c into a wish: once, finish the batch and save; twice, save what is finished now.
+def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = "", ends: bool = True) -> Generator[StopSignal]:
+    """Turn ctrl+c into a wish: once, finish the batch or the survey's part and save; twice, save what is finished now.
 
     A hang-up or a request to terminate means: now. SIGUSR1, by which batch systems warn that a job's time is nearly up,
     means what the first ctrl+c does, however often it comes. Before the first batch there is nothing to save, and
@@ -211,7 +208,7 @@ def stoppable(
     Args:
         watch: knows how far the run is, and tells that the wish was heard.
         hears_hangup: off where the run is in another process, which a hang-up does not concern.
-        first: what to say of the first wish.
+        first: what to say of the first wish; empty for what is finished first.
         ends: whether the process ends after the block. In one that goes on, a notebook's, ctrl+c alone is listened for,
             in the thread that can, and is afterwards what it was before.
     """
@@ -221,8 +218,9 @@ def stoppable(
         stop.ask()
         if watch.last.stage in _BEFORE_RUNNING and not watch.holds:
             raise KeyboardInterrupt
-        if watch.last.stage in ("running", "survey"):
-            watch.say(first if stop.level == 1 else "stopping")
+        if watch.last.stage in ("running", "survey", "lengths"):
+            finishing = f"finishing the {watch.last.piece}, then saving; once more stops now"
+            watch.say((first or finishing) if stop.level == 1 else "stopping")
 
     def on_end(number: int, frame: FrameType | None) -> None:
         stop.level += 2

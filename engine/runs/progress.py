@@ -57,6 +57,11 @@ class Progress:
         return f"{self.part:,} of {self.parts:,}" if self.parts else ""
 
     @property
+    def piece(self) -> str:
+        """What a run that is asked to stop finishes first: a batch, or a part of a stage that has parts."""
+        return "part" if self.stage in ("survey", "lengths") else "batch"
+
+    @property
     def stage_share(self) -> float:
         """Finished part of a stage of parts, what is in flight included, else of the whole, 0 to 1."""
         return min((self.part + self.flying) / self.parts, 1.0) if self.parts else self.share

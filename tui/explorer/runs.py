@@ -167,10 +167,10 @@ class RunsState:
         return going
 
     def piece(self, path: Path) -> str:
-        """What a run finishes before it stops: a batch, or a part of a survey."""
+        """What a run finishes before it stops: a batch, or a part."""
         grown = self.followed.get(path)
-        stage = grown.progress.stage if grown is not None and grown.progress is not None else ""
-        return "part" if stage == "survey" else "batch"
+        known = grown.progress if grown is not None else None
+        return (known or Progress("waiting")).piece
 
     def forget(self, path: Path) -> None:
         """A run is not followed any more."""

@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import os
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.launch.watch import Watch
+from srm_explorer.engine.launch.start import outcome_line
+from srm_explorer.engine.launch.watch import Watch, stoppable
+from srm_explorer.engine.runs import Outcome
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.plan import Layout
@@ -194,6 +198,32 @@ def test_who_waits_is_told_at_once_for_what(save: Callable[..., Session], capsys
     assert capsys.readouterr().err.splitlines() == [
         f"srm-explorer: waiting for process {os.getpid()}, which runs storm (5 / 20 runs · 7 tok/s · 1:05 left)",
         "srm-explorer: waiting for another process, which has the model's device",
+    ]
+
+
+def test_who_asks_to_stop_is_told_what_is_finished_first(capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in ("running", "survey", "lengths"):
+        with Watch(quiet=False) as watch, stoppable(watch, ends=False) as stop:
+            watch.show(Progress(stage))
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        assert stop.level == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"srm-explorer: {said}"
+        for piece in ("batch", "part", "part")
+        for said in (f"finishing the {piece}, then saving; once more stops now", "stopping")
+    ]
+
+
+def test_an_interrupted_run_is_told_with_what_is_left_of_it(save: Callable[..., Session]) -> None:
+    told = [
+        outcome_line(Outcome(session, paths.session_path("storm"), "interrupted"), 1, 1)
+        for session in (save("storm", finished=7), replace(save("storm"), state="interrupted"))
+    ]
+    assert told == [
+        "storm is interrupted: 7 of 20 runs are saved; the same command goes on",
+        "storm is interrupted: all 20 runs are saved, their means at common lengths not yet all;"
+        " the same command goes on",
     ]
 
 
