@@ -3,9 +3,10 @@
     python tools/try_ray.py [TRIAL ...] [--keep FOLDER]
 
     actor, driver, raylet   one of them is killed with SIGKILL while a run has batches in flight
-    interrupt               ctrl+c, once: what is in flight is finished
+    interrupt, warned       ctrl+c, or a batch system's SIGUSR1, once: what is in flight is finished
     survey                  the driver is killed while neurons are scored, and again while texts are written
-    address                 the driver is killed at a cluster that somebody else started, which lives on
+    address, auto           the driver is killed at a cluster that somebody else started, which lives on
+    node, survey-node       one of the two nodes of such a cluster is killed, and what was there goes to the other
     worker                  ctrl+c, once, over a run in the background process
 
 All are small runs of the bundled model by two actors, and then the same command again where that ended it. What is
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,11 @@ ACTORS = ("--executor", "ray", "--actors", "2")
 
 PATIENCE = 300.0
 """Seconds that a run may take."""
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Else Ray listens to other machines all the same."""
+RAY = "import sys; from ray._private import ray_constants as known; known.ENABLE_RAY_CLUSTER = True;"
+RAY += " from ray.scripts.scripts import main; sys.exit(main())"
+"""Its command, which else lets nothing join a cluster that listens here alone."""
 FAREWELL = 20.0
 """Seconds in which everything that a run started must be gone, once it is."""
 INTERRUPTED = 130
@@ -56,6 +62,8 @@ def main() -> int:
     folder: Path | None = arguments.keep
     work = (folder or Path(tempfile.mkdtemp(prefix="try-ray-"))).absolute()
     environment = {**os.environ, "TMPDIR": str(work / "t"), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+    # Where "auto" looks for clusters: there may be others on this machine.
+    environment["RAY_TMPDIR"] = str(work)
     environment |= {f"XDG_{kind}_HOME": str(work / kind.lower()) for kind in ("STATE", "CONFIG", "DATA")}
     (work / "t").mkdir(parents=True, exist_ok=True)
     wrong = 0
@@ -157,6 +165,11 @@ class Trial:
         """The option that has a survey write its table."""
         return ("--csv", str(self.work / f"{name or self.name}.csv")) if "survey" in (name or self.name) else ()
 
+    def same_tables(self) -> bool:
+        """Whether its survey wrote the table that one process writes."""
+        tables = [self.work / f"{name}.csv" for name in (self.name, "local-survey")]
+        return len({table.read_bytes() for table in tables if table.exists()}) == 1
+
 
 def with_a_victim(trial: Trial, victim: str) -> None:
     """Kill one of them once a batch is finished and others are in flight."""
@@ -189,15 +202,16 @@ def with_a_victim(trial: Trial, victim: str) -> None:
     trial.compare(RUN)
 
 
-def interrupt(trial: Trial) -> None:
-    """Press ctrl+c, which every process of the terminal hears."""
+def interrupt(trial: Trial, by: signal.Signals = signal.SIGINT) -> None:
+    """Press ctrl+c, which every process of the terminal hears, or warn them, as a batch system does."""
     command = [*RUN, *ACTORS]
     finished = 0
 
     def strike(pid: int) -> bool:
         nonlocal finished
         finished = trial.journalled('"batch"')
-        os.killpg(pid, signal.SIGINT)
+        for each in (pid, *below(pid)):
+            os.kill(each, by)
         return True
 
     status = trial.struck(command, lambda: trial.journalled('"batch"') > 1, strike)
@@ -216,9 +230,8 @@ def survey(trial: Trial) -> None:
         status = trial.struck(command, partial(in_stage, trial, depth), killed)
         trial.expect(status == -signal.SIGKILL, f"it ended with {status} when {depth}")
     trial.gone_on_with(command)
-    tables = [(trial.work / f"{name}.csv") for name in (trial.name, "local-survey")]
     trial.compare(SURVEY)
-    trial.expect(len({table.read_bytes() for table in tables if table.exists()}) == 1, "another table")
+    trial.expect(trial.same_tables(), "another table")
 
 
 def in_stage(trial: Trial, depth: str) -> bool:
@@ -231,26 +244,14 @@ def killed(pid: int) -> bool:
     return True
 
 
-def address(trial: Trial) -> None:
-    """Kill the driver at a cluster that is not its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # It ends with its process: `ray stop` would end every cluster of this user.
-    head = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=false"]
-    head += ["--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2", "--disable-usage-stats"]
-    head += [f"--object-store-memory={2**28}", f"--temp-dir={trial.work / 'r'}"]
-    # Else Ray listens to other machines all the same.
-    environment = {**trial.environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-    command = [*RUN, *ACTORS, "--address", f"127.0.0.1:{port}"]
-    with (trial.work / "head.log").open("ab") as log:
-        cluster = subprocess.Popen(head, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        began = time.monotonic()
-        while "Ray runtime started" not in (trial.work / "head.log").read_text() and cluster.poll() is None:
-            if time.monotonic() - began > PATIENCE:
-                break
-            time.sleep(0.2)
+def address(trial: Trial, named: str = "") -> None:
+    """Kill the driver at a cluster that is not its own.
+
+    Args:
+        named: how the cluster is named; by its port unless said.
+    """
+    with a_cluster(trial, 1) as (port, (cluster,)):
+        command = [*RUN, *ACTORS, "--address", named or f"127.0.0.1:{port}"]
         status = trial.struck(command, lambda: trial.journalled('"batch"') > 1, killed)
         trial.expect(status == -signal.SIGKILL, f"it ended with {status}")
         trial.gone_on_with(command)
@@ -261,10 +262,64 @@ def address(trial: Trial) -> None:
         trial.expect(cluster.poll() is None and found(family, "raylet"), "the cluster is gone")
         trial.expect(not found(family, "actor"), "actors are left there")
         trial.seen |= family
-    finally:
-        cluster.terminate()
-        cluster.wait(FAREWELL)
     trial.compare(RUN)
+
+
+def node(trial: Trial, run: Sequence[str] = RUN) -> None:
+    """Kill a node of two, on which one of the actors is."""
+    table = trial.table()
+
+    with a_cluster(trial, 2) as (port, (_, second)):
+        command = [*run, *ACTORS, "--address", f"127.0.0.1:{port}", *table]
+
+        def begun() -> bool:
+            done = in_stage(trial, "forced") if table else trial.journalled('"batch"') > 1
+            return done and bool(found(below(second.pid), "actor"))
+
+        def strike(_: int) -> bool:
+            os.kill(found(below(second.pid), "raylet"), signal.SIGKILL)
+            return True
+
+        status = trial.struck(command, begun, strike)
+        trial.expect(status == 0, f"it ended with {status}")
+        told = [line for line in trial.log().splitlines() if "is lost, what it had went to another" in line]
+        trial.expect(len(told) == 1 and "its node is gone" in told[0], f"of the node it says: {told}")
+    trial.compare(run)
+    if table:
+        trial.expect(trial.same_tables(), "another table")
+
+
+@contextlib.contextmanager
+def a_cluster(trial: Trial, nodes: int) -> Generator[tuple[int, list[subprocess.Popen[bytes]]]]:
+    """A cluster that somebody else started, listening on 127.0.0.1 alone: its port, and a process a node."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Each ends with its process: `ray stop` would end every cluster of this user.
+    start = [sys.executable, "-c", RAY, "start", "--block", "--disable-usage-stats"]
+    start += ["--node-ip-address=127.0.0.1", f"--num-cpus={3 - nodes}", f"--object-store-memory={2**28}"]
+    head = ["--head", f"--port={port}", "--include-dashboard=false"]
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        for number in range(nodes):
+            name = trial.work / f"{trial.name}-{number}.log"
+            with name.open("ab") as log:
+                which = [f"--address=127.0.0.1:{port}"] if number else head
+                environment = {**trial.environment, **ALONE}
+                begun = subprocess.Popen(
+                    [*start, *which], stdout=log, stderr=log, env=environment, start_new_session=True
+                )
+            running.append(begun)
+            began = time.monotonic()
+            while "Ray runtime started" not in name.read_text() and begun.poll() is None:
+                if time.monotonic() - began > PATIENCE:
+                    break
+                time.sleep(0.2)
+        yield port, running
+    finally:
+        for begun in running:
+            begun.terminate()
+            begun.wait(FAREWELL)
 
 
 def worker(trial: Trial) -> None:
@@ -289,8 +344,12 @@ def worker(trial: Trial) -> None:
 TRIALS: dict[str, Callable[[Trial], None]] = {
     **{victim: partial(with_a_victim, victim=victim) for victim in ("actor", "driver", "raylet")},
     "interrupt": interrupt,
+    "warned": partial(interrupt, by=signal.SIGUSR1),
     "survey": survey,
     "address": address,
+    "auto": partial(address, named="auto"),
+    "node": node,
+    "survey-node": partial(node, run=SURVEY),
     "worker": worker,
 }
 

@@ -13,7 +13,8 @@ import contextlib
 import os
 import platform
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -37,6 +38,9 @@ one that finishes anything; and so many before they have a model until the run g
 
 _LOOK = 0.2
 """Seconds between two looks at what the actors do."""
+
+_NOTICED = 90.0
+"""Seconds within which Ray notices that a node is gone, or it was not."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,7 @@ class RayExecutor:
         self._deaths = 0
         self._unopened = 0
         self._why = ""
+        self._gone: dict[str, float] = {}
         self._again: list[tuple[Task[Any], int]] = []
         self._news: list[ActorJoined | ActorLost] = []
 
@@ -233,6 +238,9 @@ class RayExecutor:
 
     def run(self, take: Take[Result], meter: Meter, *, counted: bool = True) -> Iterator[Finished[Result]]:
         """Have the actors carry them out; whoever is done first comes first."""
+        if counted:
+            # A short batch can be back before anybody looks: what it took counts from here.
+            meter.in_flight(())
         while True:
             # The rest of what somebody had who died comes before anything else.
             is_left = self._send(take)
@@ -333,6 +341,8 @@ class RayExecutor:
         errors = ray.exceptions
         if by_asked:
             ready, _ = ray.wait(list(by_asked), num_returns=1, timeout=_LOOK)
+        else:
+            time.sleep(_LOOK)
         if ready:
             ready, _ = ray.wait(list(by_asked), num_returns=len(by_asked), timeout=0)
         for asked in ready:
@@ -386,7 +396,8 @@ class RayExecutor:
         self._cluster.end(hand.handle)
         self._deaths += 1
         if hand.node and not self._cluster.lives(hand.node):
-            why = f"its node is gone: {why}"
+            why = "its node is gone"
+            self._gone[hand.node] = time.monotonic()
         if hand.opened is None:
             self._unopened += 1
             if is_final or self._unopened >= MOST_DEATHS:
@@ -400,10 +411,18 @@ class RayExecutor:
     def _replace_the_dead(self) -> None:
         """Have a new actor for each that is gone and can be replaced, as long as there is hope."""
         assert self._opening is not None
-        if len(self._hands) < self._count and self._deaths <= MOST_DEATHS:
+        if len(self._hands) < self._count and self._deaths <= MOST_DEATHS and not self._is_misled():
             self._hire(self._opening)
         if not self._hands:
             self._check_hope()
+
+    def _is_misled(self) -> bool:
+        """Whether Ray still takes a node that is gone for alive: it would put a new actor there."""
+        assert self._cluster is not None
+        for node, since in list(self._gone.items()):
+            if not self._cluster.lists(node) or time.monotonic() > since + _NOTICED:
+                del self._gone[node]
+        return bool(self._gone)
 
     def _check_hope(self) -> None:
         if self._deaths > MOST_DEATHS or self._count < 1:
@@ -457,3 +476,16 @@ def idle_actors(execution: ExecutionSpec, layout: Layout) -> tuple[str, ...]:
     rows = -(-sum(map(len, layout.batches)) // actors)
     idle = f"{count_of(actors - batches, 'actor')} of {actors} had nothing to do"
     return (f"{idle}: there is work for {batches} at a time; execution.rows = {rows} makes smaller batches",)
+
+
+def lost_actors(lost: Sequence[ActorLost]) -> tuple[str, ...]:
+    """A line for all that were lost at one place for one reason, as those of a node are."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for event in lost:
+        together.setdefault((event.host, event.why), []).append(event.name)
+    return tuple(
+        f"{', '.join(names)} on {host} are lost, what they had went to others: {why}"
+        if names[1:]
+        else f"{names[0]} on {host} is lost, what it had went to another: {why}"
+        for (host, why), names in together.items()
+    )

@@ -78,9 +78,14 @@ class Cluster:
         """The fewest that one of its nodes has."""
         return int(min(node["Resources"].get("CPU", 1) for node in self.ray.nodes() if node["Alive"]))
 
-    def lives(self, node: str) -> bool:
-        """Whether a node is there, by its id."""
+    def lists(self, node: str) -> bool:
+        """Whether Ray takes a node for alive, by its id; that one is dead it finds out within a minute."""
         return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
+
+    def lives(self, node: str) -> bool:
+        """Whether a node is there: Ray takes it for alive, and it answers."""
+        here = [known for known in self.ray.nodes() if known["NodeID"] == node and known["Alive"]]
+        return bool(here) and _answers(here[0]["NodeManagerAddress"], int(here[0]["NodeManagerPort"]))
 
     def check(self) -> None:
         """Make sure that the processes of a cluster of our own live, without which no actor does.
@@ -124,7 +129,7 @@ def join(spec: ExecutionSpec, processors: int) -> Cluster:
     if spec.address is None:
         return _started(ray, processors)
     try:
-        with _quiet(), _own_signals():
+        with _quiet(), own_signals():
             reach(_address_of(spec.address))
             _read_environment(ray)
             ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR, namespace=None)
@@ -231,7 +236,7 @@ def _started(ray: Any, processors: int) -> Cluster:
     folder = _folder()
     _read_environment(ray)
     try:
-        with _quiet(), _own_signals():
+        with _quiet(), own_signals():
             ray.init(
                 address="local",
                 num_cpus=processors,
@@ -270,18 +275,22 @@ def _folder() -> Path:
 
 
 @contextlib.contextmanager
-def _own_signals() -> Generator[None]:
-    """Keep the handlers of signals, which Ray takes for itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def own_signals() -> Generator[None]:
+    """Keep the handlers of signals, which Ray takes for itself, and what it starts from being ended by a warning.
+
+    A batch system warns all processes of a job, and whoever does not expect SIGUSR1 ends by it. What is started with it
+    blocked never hears it; it waits for us until the end of the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    is_main = threading.current_thread() is threading.main_thread()
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for number, handler in kept.items():
+        for number, handler in kept.items() if is_main else ():
             if handler is not None:
                 signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Any, cast
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
-from srm_explorer.engine.execution.actors import RayExecutor, idle_actors
+from srm_explorer.engine.execution.actors import RayExecutor, idle_actors, lost_actors
 from srm_explorer.engine.execution.batches import BatchTask, NormsTask
 from srm_explorer.engine.execution.executor import Executor, Finished, LocalExecutor
 from srm_explorer.engine.execution.lengths import LengthPass, MeansTask, by_name
@@ -302,7 +302,7 @@ class _Start:
         if complete:
             resume.remove_if_saved(folder, saved.path)
         notes += () if self.experiment.survey else idle_actors(self.experiment.execution, journal.reader.plan)
-        notes += (*left_out(session.events), *running.lost, *not_finite(session.runs, vectors))
+        notes += (*left_out(session.events), *lost_actors(running.lost), *not_finite(session.runs, vectors))
         notes += (saved.note,) if saved.note else ()
         return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, notes)
 
@@ -330,7 +330,7 @@ class _Running:
         self._grid: Grid = journal.reader.grid
         self._layout = journal.reader.plan
         self._meter = meter
-        self.lost: list[str] = []
+        self.lost: list[ActorLost] = []
         meter.runs, meter.runs_done = len(self._grid), len(journal.reader.run_indices)
         meter.steps = self._experiment.generation.tokens
         meter.listeners.append(lambda progress: journal.progress(progress.to_dict()))
@@ -435,7 +435,7 @@ class _Running:
         for event in self._executor.news():
             self._journal.event(event)
             if isinstance(event, ActorLost):
-                self.lost.append(f"{event.name} on {event.host} is lost, what it had went to another: {event.why}")
+                self.lost.append(event)
 
     def _resolve(self) -> Resolved:
         readings = measured_in(self._journal.reader)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,16 +19,17 @@ import pytest
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution import actors, cluster
 from srm_explorer.engine.execution import run as execution
-from srm_explorer.engine.execution.actors import Actor
+from srm_explorer.engine.execution.actors import Actor, Look
 from srm_explorer.engine.execution.bench import Bench, Subject
-from srm_explorer.engine.execution.cluster import Cluster, set_environment
+from srm_explorer.engine.execution.cluster import Cluster, own_signals, set_environment
 from srm_explorer.engine.execution.executor import Finished, LocalExecutor, Station, Take
 from srm_explorer.engine.execution.opening import Opened
 from srm_explorer.engine.execution.survey import ForcedPart, GivenTexts
 from srm_explorer.engine.experiment import Experiment, differences
 from srm_explorer.engine.model import LoadedModel, WarmModel
-from srm_explorer.engine.runs.progress import Meter
+from srm_explorer.engine.runs.progress import Meter, Progress
 from srm_explorer.engine.session import PromptRecord
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from ..conftest import Lab
@@ -138,8 +141,12 @@ class _Ray:
     def wait(self, references: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
         return references, []
 
+    def __init__(self) -> None:
+        self.raylet = socket.create_server(("127.0.0.1", 0))
+        self.address = dict(zip(("NodeManagerAddress", "NodeManagerPort"), self.raylet.getsockname(), strict=True))
+
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"NodeID": "node", "Alive": True, "Resources": {}}]
+        return [{"NodeID": "node", "Alive": True, "Resources": {}, **self.address}]
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 2}
@@ -185,10 +192,55 @@ def test_an_actor_that_has_no_room_to_begin_is_not_hired_for_ever(
         with pytest.raises(ExplorerError, match="not enough memory for an actor's model; ask for fewer"):
             lab.run(experiment, rows=1)
         return
-    outcome = lab.run(experiment, rows=1)
+    told: list[Progress] = []
+    outcome = lab.run(experiment, rows=1, listener=told.append)
     assert outcome.status == "finished"
+    # Not since the machine was started, though batches come back before anybody looks.
+    assert max(one.seconds_left or 0 for one in told) < 60
     assert len(begun) == 3, "what did not fit once is not tried again"
-    assert sum("no other takes its place: there is not enough memory" in line for line in outcome.notes) == 2
+    (line,) = (line for line in outcome.notes if "no other takes its place: there is not enough memory" in line)
+    assert line.startswith("actor 2, actor 3 on here are lost")
+
+
+class _Lost(Exception):
+    pass
+
+
+class _LosesItsNode(_Ray):
+    """Loses a node with the first task that is done there, and takes it for alive a little longer."""
+
+    exceptions = SimpleNamespace(**dict.fromkeys(vars(_Ray.exceptions), _Lost))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 5
+        self.hired: list[bool] = []
+
+    def remote(self, **given: Any) -> Any:
+        self.hired.append(self.seen > 0)
+        return super().remote(**given)
+
+    def get(self, reference: _Reference, timeout: float = 0) -> Any:
+        if self.raylet.fileno() >= 0 and not isinstance(reference.answer, Opened | Look | tuple):
+            self.raylet.close()
+            raise _Lost("The actor 17 is unavailable")
+        return super().get(reference, timeout)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        self.seen -= self.raylet.fileno() < 0
+        return [{**super().nodes()[0], "Alive": self.seen > 0}]
+
+
+def test_no_actor_is_sent_to_a_node_that_is_gone_while_ray_takes_it_for_alive(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = _LosesItsNode()
+    monkeypatch.setattr(actors, "join", lambda spec, processors: Cluster(ray, is_ours=False))
+    outcome = lab.run(lab.experiment(CLAMPED, execution=TWO_ACTORS), rows=1)
+    assert outcome.status == "finished"
+    assert ray.hired == [True, True, False]
+    (line,) = (line for line in outcome.notes if "lost" in line)
+    assert line == "actor 1 on here is lost, what it had went to another: its node is gone"
 
 
 def test_a_token_is_asked_of_no_other_cluster_than_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,3 +278,21 @@ def test_a_cluster_is_looked_for_where_it_listens(monkeypatch: pytest.MonkeyPatc
         cluster.reach(f"127.0.0.1:{listener.getsockname()[1]}")
     assert not constants.ENABLE_RAY_CLUSTER
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+
+
+@pytest.mark.process
+def test_what_ray_starts_outlives_a_batch_systems_warning_and_we_hear_it_later() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        with own_signals():
+            started = subprocess.Popen(["sleep", "60"])
+            signal.raise_signal(signal.SIGUSR1)
+            assert not heard
+        assert heard == [signal.SIGUSR1]
+        # The lower number is delivered first.
+        started.send_signal(signal.SIGUSR1)
+        started.terminate()
+        assert started.wait(PATIENCE) == -signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGUSR1, before)
