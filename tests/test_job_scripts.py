@@ -20,9 +20,10 @@ ONE, ARRAY, NODES = SCRIPTS
 STUBS = {
     "srun": 'echo "srun $*" >> log; while [[ $1 == --* ]]; do shift; done; exec "$@"',
     "scontrol": 'echo "scontrol $*" >> log',
-    "srm-explorer": 'echo "srm-explorer $*" >> log; exit "$STATUS"',
+    "srm-explorer": 'until [ "$(grep -c "^ray start" log)" -ge "${RAYS:-0}" ]; do sleep 0.05; done;'
+    ' echo "srm-explorer $*" >> log; exit "$STATUS"',
     "ray": '[ "$1" = status ] && exit 0; echo "ray $* $(trap -p SIGUSR1)" >> log; exec sleep 60',
-    "hostname": '[ "$1" = -I ] && echo "10.0.0.1 10.0.0.2" || echo n01',
+    "hostname": '[ "$1" = -I ] && echo "10.0.0.1 10.0.0.2" || echo n01.of.its.site',
 }
 
 
@@ -35,6 +36,8 @@ def submitted(folder: Path, script: str, status: int, **variables: str) -> tuple
         (tools / name).chmod(0o755)
     (folder / "log").write_text("")
     environ = {"PATH": os.environ["PATH"], "SCRATCH": str(folder), "SLURM_JOB_ID": "17", "STATUS": str(status)}
+    # As Slurm names it, which need not be what the machine calls itself.
+    environ["SLURMD_NODENAME"] = "n01"
     done = subprocess.run(
         ["bash", "-u", "-c", script],
         cwd=folder,
@@ -72,7 +75,7 @@ def test_an_array_takes_a_line_a_task_with_its_words(tmp_path: Path) -> None:
 
 
 def test_ray_starts_on_every_node_hears_no_warning_and_ends_with_the_program(tmp_path: Path) -> None:
-    _, log = submitted(tmp_path, NODES, 0, SLURM_JOB_NUM_NODES="3")
+    _, log = submitted(tmp_path, NODES, 0, SLURM_JOB_NUM_NODES="3", RAYS="2")
     steps = [line for line in log if line.startswith("srun") and "ray start" in line]
     assert any("--nodelist=n01" in step and "--nodes=1 " in step for step in steps)
     assert any("--exclude=n01" in step and "--ntasks=2 " in step for step in steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import platform
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -141,11 +143,27 @@ def scheduler_text(environ: Mapping[str, str] = os.environ, seconds: float | Non
         *([count(int(cores), "core")] if cores.isdigit() else []),
         *([f"begun again {count(int(restarts), 'time')}"] if restarts.isdigit() and int(restarts) else []),
     ]
-    end = environ.get("SLURM_JOB_END_TIME", "")
-    if end.isdigit():
+    end = _end_of(environ)
+    if end is not None:
         left = max(int(end) - int(time.time() if seconds is None else seconds), 0) // 60
         facts.append(f"{left // 60}:{left % 60:02} h left")
     return " · ".join(facts)
+
+
+def _end_of(environ: Mapping[str, str]) -> float | None:
+    """When a job of Slurm ends, in seconds since 1970; None where that is not known."""
+    end, job = environ.get("SLURM_JOB_END_TIME", ""), environ.get("SLURM_JOB_ID", "")
+    ask = shutil.which("squeue", path=environ.get("PATH", ""))
+    if end.isdigit():
+        return int(end)
+    # Slurm before 23.02 tells only who asks.
+    if job and ask:
+        with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+            command = [ask, "--noheader", f"--jobs={job}", "--format=%e"]
+            asking = {**environ, "SLURM_TIME_FORMAT": "standard"}
+            done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True, env=asking)
+            return datetime.fromisoformat(done.stdout.strip()).timestamp()
+    return None
 
 
 def at_logout(user: str, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> str:

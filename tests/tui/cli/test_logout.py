@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,16 @@ def test_a_slurm_job_is_told_with_what_it_was_given_and_how_long_it_has() -> Non
         "Slurm job 17, task 3 of its array · 2 nodes (n[01-02]) · 4 GPUs a node · 8 cores · begun again 2 times"
         " · 1:12 h left"
     )
+
+
+@pytest.mark.process
+def test_an_older_slurm_is_asked_when_the_job_ends(tmp_path: Path) -> None:
+    end = datetime(2026, 11, 30, 12, 0, 30)
+    job = {"SLURM_JOB_ID": "17", "PATH": str(tmp_path)}
+    for answer, told in ((f"echo {end.isoformat()}", " · 1:02 h left"), ("echo N/A", ""), ("exit 1", "")):
+        (tmp_path / "squeue").write_text(f'#!/bin/sh\n[ "$2" = --jobs=17 ] || exit 1\n{answer}\n')
+        (tmp_path / "squeue").chmod(0o755)
+        assert scheduler_text(job, seconds=end.timestamp() - 3750) == f"Slurm job 17{told}"
 
 
 def test_a_batch_system_is_seen_from_outside_of_its_jobs(tmp_path: Path) -> None:

@@ -1,0 +1,324 @@
+"""Try the job scripts of docs/cluster.md under a Slurm that is there for nothing else.
+
+    python tools/try_slurm.py [TRIAL ...] [--keep FOLDER]
+
+    job       the time runs out in the middle: the job is warned, queued again, and goes on
+    requeue   it is put back into the queue by hand, and goes on
+    cancel    it is cancelled; the same script, submitted again, goes on
+    array     an experiment a task
+    nodes     Ray on two nodes, which is warned in the middle as if the time ran out
+    doctor    what `doctor` says of the machine, and of a job
+
+The scripts are as the page has them: only the experiment is another, and times are shorter. Two nodes are made up on
+this machine, with GPUs that nobody uses. What is saved is compared with what one process makes. It needs root, and
+Slurm and munge as packages have them (`apt-get install slurmctld slurmd slurm-client munge`), which need not be set up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+
+from try_ray import content
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "cluster.md"
+ONE, ARRAY, NODES = re.findall(r"```console[^\n]*\n(#!/bin/bash\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+RUN = "demo --set prompts.limit=12 --set generation.tokens=48 --set controls.neurons=4 --set execution.rows=2"
+"""It takes longer than Slurm lets it: a minute."""
+SHORT = "demo --set prompts.limit=4 --set generation.tokens=8"
+WARNED = ("--time=2", "--signal=USR1@60")
+"""Slurm counts in minutes, and warns early, by up to half a minute."""
+PATIENCE = 900.0
+
+CONF = """
+ClusterName=tried
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPort={control}
+AuthType=auth/munge
+CredType=cred/munge
+AuthInfo=socket={work}/munge/socket,cred_expire=5
+StateSaveLocation={work}/state
+SlurmdSpoolDir={work}/spool-%n
+SlurmctldPidFile={work}/slurmctld.pid
+SlurmdPidFile={work}/slurmd-%n.pid
+SlurmctldLogFile={work}/slurmctld.log
+SlurmdLogFile={work}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+MailProg=/bin/true
+ReturnToService=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SlurmdParameters=config_overrides
+GresTypes=gpu
+NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=32 RealMemory=200000 Gres=gpu:4
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+class Slurm:
+    """A Slurm with two nodes on this machine.
+
+    Args:
+        work: its folder, and that of the jobs.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        program = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
+        tools = work / "srm" / "bin"
+        tools.mkdir(parents=True)
+        for name, code in (("srm-explorer", f"-c '{program}'"), ("ray", "-m ray.scripts.scripts")):
+            (tools / name).write_text(f'#!/bin/sh\nexec {sys.executable} {code} "$@"\n')
+            (tools / name).chmod(0o755)
+        home = {f"XDG_{kind}_HOME": str(work / kind.lower()) for kind in ("STATE", "CONFIG", "DATA")}
+        self.environment = {**os.environ, **home, "SCRATCH": str(work), "OMP_NUM_THREADS": "1"}
+        self.environment |= {"SLURM_CONF": str(work / "slurm.conf"), "SRM_EXPLORER_SESSIONS": str(work / "sessions")}
+
+    @contextlib.contextmanager
+    def running(self) -> Generator[None]:
+        """Have its processes, until the end of the block."""
+        munge = self.work / "munge"
+        munge.mkdir(mode=0o755)
+        (munge / "key").write_bytes(secrets.token_bytes(128))
+        (munge / "key").chmod(0o400)
+        first = 20000 + os.getpid() % 10000
+        conf = CONF.format(host=socket.gethostname(), work=self.work, control=first, first=first + 1, last=first + 2)
+        (self.work / "slurm.conf").write_text(conf)
+        for number in range(4):
+            (self.work / f"gpu{number}").touch()
+        (self.work / "gres.conf").write_text(f"Name=gpu File={self.work}/gpu[0-3]\n")
+        files = {name: f"--{name}-file={munge}/{name}" for name in ("key", "pid", "seed", "log")}
+        daemons = [["munged", "-F", *files.values(), f"--socket={munge}/socket"], ["slurmctld", "-D"]]
+        daemons += [["slurmd", "-D", "-N", node] for node in ("n1", "n2")]
+        running: list[subprocess.Popen[bytes]] = []
+        try:
+            for daemon in daemons:
+                with (self.work / f"{daemon[0]}.out").open("ab") as log:
+                    began = subprocess.Popen(daemon, stdout=log, stderr=log, env=self.environment)
+                running.append(began)
+                time.sleep(1)
+            until(lambda: self.says("sinfo", "-h", "-o", "%D %t") == "2 idle", 30, "its nodes are not there")
+            yield
+        finally:
+            with contextlib.suppress(TimeoutError):
+                self.says("scancel", "--user=root")
+                until(lambda: not self.says("squeue", "--noheader"), 40, "jobs are left")
+            for daemon in reversed(running):
+                daemon.terminate()
+                try:
+                    daemon.wait(30)
+                except subprocess.TimeoutExpired:
+                    daemon.kill()
+
+    def says(self, *command: str) -> str:
+        """What a command of Slurm answers."""
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, cwd=self.work)
+        return (done.stdout + done.stderr).strip()
+
+    def submit(self, script: str, name: str, *options: str) -> str:
+        """Put a script into the queue; the number of its job."""
+        (self.work / f"{name}.sh").write_text(script)
+        return self.says("sbatch", "--parsable", f"--output={self.work / name}.out", *options, f"{name}.sh")
+
+    def state(self, job: str) -> dict[str, str]:
+        """What Slurm knows of a job."""
+        told = self.says("scontrol", "-o", "show", "job", job)
+        return dict(pair.partition("=")[::2] for pair in told.split() if "=" in pair)
+
+    def ended(self, job: str) -> dict[str, str]:
+        """Wait until it is over; what Slurm knows of it then."""
+        gone = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+        until(lambda: self.state(job).get("JobState") in gone, PATIENCE, f"job {job} goes on")
+        return self.state(job)
+
+
+class Trial:
+    """A job, and what is not as it should be."""
+
+    def __init__(self, slurm: Slurm, name: str) -> None:
+        self.slurm = slurm
+        self.name = name
+        self.wrong: list[str] = []
+
+    def expect(self, holds: object, what: str) -> None:
+        """Note what is wrong, where it is."""
+        if not holds:
+            self.wrong.append(what)
+
+    def out(self) -> str:
+        """What its jobs wrote."""
+        return "\n".join(path.read_text() for path in sorted(self.slurm.work.glob(f"{self.name}.out*")))
+
+    def finished(self, session: str = "") -> int:
+        """How many batches are in the journal."""
+        journal = self.slurm.work / "sessions" / f"{session or self.name}.run" / "events.jsonl"
+        return journal.read_text().count('"event":"batch"') if journal.exists() else 0
+
+    def is_over(self, job: str, code: str = "0:0") -> dict[str, str]:
+        """Wait for the end of a job, which is to be this one."""
+        told = self.slurm.ended(job)
+        self.expect(told.get("ExitCode") == code, f"it ended as {told.get('JobState')}, {told.get('ExitCode')}")
+        return told
+
+    def compare(self, run: str, session: str = "") -> None:
+        """Hold a session against what one process makes."""
+        name = "local-" + re.sub(r"\W+", "-", run)
+        sessions = self.slurm.work / "sessions"
+        if not (sessions / f"{name}.json").exists():
+            command = [*f"srm-explorer run {run} --session {name}".split()]
+            command[0] = str(self.slurm.work / "srm" / "bin" / command[0])
+            subprocess.run(
+                command,
+                cwd=self.slurm.work,
+                env=self.slurm.environment,
+                capture_output=True,
+                check=True,
+                timeout=PATIENCE,
+            )
+        wanted, made = content(sessions, name), content(sessions, session or self.name)
+        self.expect(wanted is not None and wanted == made, "another session")
+
+
+def until(holds: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for something.
+
+    Raises:
+        TimeoutError: it does not come.
+    """
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.5)
+
+
+def one(trial: Trial) -> str:
+    return replaced(ONE, "protocol --set model.device=cuda --session n373", f"{RUN} --session {trial.name}")
+
+
+def replaced(script: str, old: str, new: str) -> str:
+    assert old in script, f"the script is another: {old}"
+    return script.replace(old, new)
+
+
+def job(trial: Trial) -> None:
+    """Have the time run out."""
+    again(trial, trial.slurm.submit(one(trial), trial.name, *WARNED))
+
+
+def again(trial: Trial, number: str) -> None:
+    told = trial.is_over(number)
+    trial.expect(int(told.get("Restarts", 0)) > 0, "it was never queued again")
+    trial.expect("finishing the batch" in trial.out(), "it does not say that it was warned")
+    trial.expect("resuming" in trial.out(), "it began anew")
+    trial.expect("DUE TO TIME LIMIT" not in trial.out(), "it was killed when its time was over")
+    trial.compare(RUN)
+
+
+def requeue(trial: Trial) -> None:
+    """Put it back by hand, as a preemption does."""
+    number = trial.slurm.submit(one(trial), trial.name)
+    until(lambda: trial.finished() > 2, PATIENCE, "it does not begin")
+    trial.expect(not trial.slurm.says("scontrol", "requeue", number), "it cannot be queued again")
+    told = trial.is_over(number)
+    trial.expect(told.get("Restarts") == "1", f"it was begun again {told.get('Restarts')} times")
+    trial.expect("resuming" in trial.out(), "it began anew")
+    trial.compare(RUN)
+
+
+def cancel(trial: Trial) -> None:
+    """Cancel it, and submit it again."""
+    number = trial.slurm.submit(one(trial), trial.name)
+    until(lambda: trial.finished() > 2, PATIENCE, "it does not begin")
+    trial.slurm.says("scancel", number)
+    trial.expect(trial.slurm.ended(number)["JobState"] == "CANCELLED", "it is not cancelled")
+    trial.is_over(trial.slurm.submit(one(trial), trial.name))
+    trial.expect("resuming" in trial.out(), "it began anew")
+    trial.compare(RUN)
+
+
+def array(trial: Trial) -> None:
+    """Run an experiment a task."""
+    neurons = [f"{SHORT} --set interventions.0.neurons=[{neuron}]" for neuron in (3, 5)]
+    lines = [f"{run} --session {trial.name}-{number}\n" for number, run in enumerate(neurons)]
+    (trial.slurm.work / "experiments.txt").write_text("".join(lines))
+    options = (f"--output={trial.slurm.work / trial.name}.out-%a",)
+    number = trial.slurm.submit(ARRAY, trial.name, *options)
+    for task, run in enumerate(neurons):
+        trial.is_over(f"{number}_{task}")
+        trial.compare(run, f"{trial.name}-{task}")
+
+
+def nodes(trial: Trial) -> None:
+    """Warn Ray on two nodes, as if the time ran out."""
+    script = replaced(NODES, "run protocol ", f"run {RUN} ")
+    number = trial.slurm.submit(replaced(script, "--session n373", f"--session {trial.name}"), trial.name)
+    until(lambda: trial.finished() > 2, PATIENCE, "it does not begin")
+    trial.slurm.says("scancel", "--signal=USR1", number)
+    again(trial, number)
+
+
+def doctor(trial: Trial) -> None:
+    """Ask outside of a job, and in one."""
+    tools = trial.slurm.work / "srm" / "bin"
+    outside = trial.slurm.says(str(tools / "srm-explorer"), "doctor")
+    trial.expect("Slurm is here, and this is no job of it" in outside, "it does not see Slurm")
+    number = trial.slurm.submit(replaced(one(trial), f"run {RUN} --session {trial.name}", "doctor"), trial.name)
+    trial.is_over(number)
+    trial.expect(
+        re.search(rf"Slurm job {number} · 1 node \(n[12]\) .*8 cores · 1:59 h left", trial.out()), "not its job"
+    )
+
+
+TRIALS: Mapping[str, Callable[[Trial], None]] = {
+    trial.__name__: trial for trial in (doctor, job, requeue, cancel, array, nodes)
+}
+
+
+def main() -> int:
+    """Try them; return how many went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials", nargs="*", metavar="TRIAL", default=list(TRIALS), help="which; all unless said")
+    parser.add_argument("--keep", type=Path, help="put everything there, and leave it")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.trials) - set(TRIALS):
+        parser.error(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
+    keep: Path | None = arguments.keep
+    work = (keep or Path(tempfile.mkdtemp(prefix="try-slurm-"))).absolute()
+    slurm, wrong = Slurm(work), 0
+    # Else its processes outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        with slurm.running():
+            for name in arguments.trials:
+                began, trial = time.monotonic(), Trial(slurm, name)
+                TRIALS[name](trial)
+                wrong += bool(trial.wrong)
+                told = "; ".join(trial.wrong).upper() or "nothing is lost, nothing differs"
+                print(f"{name}: {told}, {time.monotonic() - began:.0f} s", flush=True)
+    finally:
+        if keep is None:
+            shutil.rmtree(work, ignore_errors=True)
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
