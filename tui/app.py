@@ -77,6 +77,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     def __init__(self, start: LaunchOptions | None = None, settings: Settings | None = None) -> None:
         super().__init__()
         textual_patches.install_lasting_writer()
+        textual_patches.install_quiet_focus()
         replies.install(self.driver_class)
         wide_text.install()
         jobs.install()
@@ -95,6 +96,13 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     def available_themes(self) -> dict[str, Theme]:
         """Textual's, in colours that can be read; asked for before anything could be registered."""
         return {**super().available_themes, **READABLE, **getattr(self, "_theme_in_use", {})}
+
+    def get_theme(self, theme_name: str) -> Theme | None:
+        """As Textual does, without joining all of them first: styles ask for each widget whether the theme is dark."""
+        for themes in (getattr(self, "_theme_in_use", {}), READABLE):
+            if theme_name in themes:
+                return themes[theme_name]
+        return super().get_theme(theme_name)
 
     @property
     def user_keys(self) -> dict[str, str]:

@@ -92,7 +92,7 @@ class ExplorerScreen(Screen[None]):
     ExplorerScreen.-narrow {
         PaneLine { display: block; }
         #left { width: 1fr; max-width: 100%; }
-        Pane, Pane:focus-within { border: none; }
+        Pane, Pane.-entered { border: none; }
     }
     ExplorerScreen.-zoom #left { width: 1fr; max-width: 100%; }
     """
@@ -216,6 +216,12 @@ class ExplorerScreen(Screen[None]):
         else:
             self._early = do
             self.say("loading, a moment")
+
+    def on_unmount(self) -> None:
+        """However the screen goes, nothing looks on beside it."""
+        self.background.close()
+        if self.controller is not None:
+            self.controller.link.close()
 
     def leave(self) -> ExitSummary:
         """Keep what is to be kept; what is said after the screen is gone."""

@@ -20,7 +20,7 @@ from srm_explorer.tui.results.log_tab import LogTab
 from srm_explorer.tui.results.runs_tab import RunsTab
 from srm_explorer.tui.results.study_tab import StudyTab
 from srm_explorer.tui.results.survey_tab import SurveyTab
-from srm_explorer.tui.terminal.textual_patches import install_left_crop
+from srm_explorer.tui.terminal.textual_patches import QuietFocus, install_left_crop
 from srm_explorer.tui.widgets.chart import ChartView
 from srm_explorer.tui.widgets.help import Words
 from srm_explorer.tui.widgets.tab_strip import TabStrip
@@ -57,7 +57,7 @@ ROWS_FOR_TABLE = 30
 """Rows of the pane from which the runs share it with the polar chart."""
 
 
-class ResultsPane(Widget, can_focus=True):
+class ResultsPane(QuietFocus, can_focus=True):
     """Shows a session in tabs: charts, runs, what studies found, and a log."""
 
     DEFAULT_CSS = """

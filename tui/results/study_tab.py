@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
+from srm_explorer.tui.terminal.textual_patches import QuietFocus
 from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.chart import PictureView
 from srm_explorer.tui.widgets.table import LineTable
@@ -30,7 +31,7 @@ STILL_RUNNING = (
 )
 
 
-class StudyTab(Widget, can_focus=True):
+class StudyTab(QuietFocus, can_focus=True):
     """Shows the answers of studies."""
 
     DEFAULT_CSS = """

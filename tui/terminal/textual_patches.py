@@ -1,4 +1,4 @@
-"""Keys one after the other: what was typed ahead goes where the key before it has led."""
+"""What Textual does otherwise here: keys one after the other, a focus that draws little, a writer that lasts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.drivers import linux_driver
 from textual.drivers._writer_thread import WriterThread
+from textual.screen import Screen
+from textual.widget import Widget
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,6 +114,34 @@ class LastingWriter(WriterThread):
         except OSError:
             while self._queue.get() is not None:
                 pass
+
+
+class QuietFocus(Widget):
+    """A widget that looks the same with the focus as without it, and so does what it holds.
+
+    Textual styles and draws all of that anew at each turn of the focus, which over a slow line is half a screen.
+    """
+
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """Leave the styles as they are."""
+
+    def _on_focus(self, event: events.Focus) -> None:
+        event.prevent_default()
+        self.has_focus = True
+        if self.parent is not None:
+            self.parent.post_message(events.DescendantFocus(self))
+
+    def _on_blur(self, event: events.Blur) -> None:
+        event.prevent_default()
+        self.has_focus = False
+        if self.parent is not None:
+            self.parent.post_message(events.DescendantBlur(self))
+
+
+def install_quiet_focus() -> None:
+    """Have no screen draw itself whole at each turn of the focus: what has it, or had it, draws itself."""
+    focused: Any = vars(Screen)["focused"]
+    focused._repaint = False
 
 
 def install_lasting_writer() -> None:

@@ -25,7 +25,7 @@ class Pane(Vertical):
         border-title-style: none;
         height: 1fr;
         width: 1fr;
-        &:focus-within { border: round $primary; border-title-color: $text; border-title-style: bold; }
+        &.-entered { border: round $primary; border-title-color: $text; border-title-style: bold; }
         & > * { width: 1fr; height: 1fr; }
     }
     """
@@ -42,11 +42,18 @@ class Pane(Vertical):
         self.content = content
         await self.mount(content)
 
-    def on_descendant_focus(self) -> None:
-        """Remember where the focus is, to go back there."""
-        focused = self.screen.focused
-        if focused is not None and self in focused.ancestors:
+    def on_mount(self) -> None:
+        self.watch(self.screen, "focused", self._look)
+
+    def _look(self, focused: Widget | None) -> None:
+        """Remember where the focus is, to go back there, and stand out while it is within."""
+        is_within = focused is not None and self in focused.ancestors
+        if is_within:
             self._last = focused
+        if is_within != self.has_class("-entered"):
+            # By a class, and the frame alone: `:focus-within` has everything in the pane styled anew.
+            self.set_class(is_within, "-entered", update=False)
+            self.app.stylesheet.update_nodes([self])
 
     def enter(self) -> None:
         """Put the focus where it was last, else on the first widget that takes it."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual._compositor import LayoutUpdate
 from textual.command import CommandPalette
 
 from srm_explorer.tui.experiment.files import Presets
@@ -30,6 +31,22 @@ def test_a_wide_screen_shows_all_panes_and_keys_go_between_them(drive: Any) -> N
             await pilot.press(key)
             assert app.explorer.current == number
             assert app.explorer.pane in app.focused.ancestors
+
+    drive(test)
+
+
+@pytest.mark.drawn
+def test_the_focus_turns_without_drawing_the_screen_anew(drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        frames: list[Any] = []
+        monkeypatch.setattr(app, "_display", lambda screen, frame: frames.append(frame))
+        for number in (0, 1, 2):
+            await pilot.press("tab")
+            frame, *others = (pane.styles.border_top[1] for pane in (app.explorer.pane, *app.explorer.panes))
+            assert others.count(frame) == 1, "one frame tells where the focus is"
+            assert app.explorer.pane is app.explorer.panes[number]
+        assert frames
+        assert not [frame for frame in frames if isinstance(frame, LayoutUpdate)]
 
     drive(test)
 
