@@ -2,7 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
-TOGETHER := --numprocesses auto --maxprocesses 4 --dist worksteal
+# One more than processors: some of the tests wait for other processes.
+TOGETHER := --numprocesses $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 5 --dist worksteal
 
 .PHONY: run test test-fast lint check calibrate bench format clean try-wheel try-ray docs try-docs
 

@@ -100,10 +100,14 @@ def _has_messages(pump: MessagePump) -> bool:
 
 
 def _threads_run() -> bool:
-    """Whether another thread of this process has something to do, or waits for a disk."""
-    own = str(threading.get_native_id())
-    for task in _TASKS.glob("*/stat"):
-        with contextlib.suppress(OSError):
-            if task.parent.name != own and task.read_text().rpartition(")")[2].split()[0] in "RD":
-                return True
+    """Whether another thread of the program has something to do, or waits for a disk.
+
+    Threads that are not Python's do nothing of themselves, and there are dozens of them in a process with torch.
+    """
+    own = threading.get_native_id()
+    for thread in threading.enumerate():
+        if thread.native_id != own:
+            with contextlib.suppress(OSError):
+                if (_TASKS / f"{thread.native_id}/stat").read_text().rpartition(")")[2].split(None, 1)[0] in "RD":
+                    return True
     return False

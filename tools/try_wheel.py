@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BORROWED = ("torch", "torchgen", "functorch")
+HOSTILE = "raise SystemExit('a module of the user is imported in place of ours')\n"
 
 
 def main() -> None:
@@ -39,6 +40,21 @@ def try_in(folder: Path) -> int:
     subprocess.run([*pip, "--python", str(home), "install", str(wheel)], check=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_"))}
     environment |= {"HOME": str(folder), "HF_HUB_OFFLINE": "1", "SRM_EXPLORER_SESSIONS": str(folder / "sessions")}
+    # Modules of the user that are called like ours lie where they are looked for first.
+    environment["PYTHONPATH"] = "."
+    for name in ("engine.py", "tui.py"):
+        (folder / name).write_text(HOSTILE)
+    where = subprocess.run(
+        [home / "bin" / "python", "-P", "-c", "import srm_explorer; print(srm_explorer.__file__)"],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    if not where.startswith(str(home)):
+        print(f"what is imported is not what was installed: {where}")
+        return 1
     # Keys are looked for in every screen, none of which may need an extra.
     commands = [["doctor", "--json"], ["keys"], ["demo", "--no-open"]]
     # What is made of templates, which the wheel must hold.

@@ -1,4 +1,4 @@
-"""What is installed, in environments of their own and a folder with modules called like ours, runs the demo."""
+"""What a wheel holds, and what an editable install imports; `make try-wheel` installs the wheel and runs it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 import sysconfig
 import venv
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,27 +37,19 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Install something in an environment of its own, the other packages borrowed from this one; its programs."""
-
-    def install(*what: str | Path) -> Path:
-        home = tmp_path_factory.mktemp("env")
-        venv.create(home, with_pip=False)
-        python = home / "bin" / "python"
-        ask = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
-        site = Path(subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
-        # A folder named in a .pth file does not have its own .pth files read: this checkout's install stays out.
-        borrowed = dict.fromkeys([sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"], *_borrowed()])
-        command = ("--python", python, "install", "--no-deps", "--no-index", "--no-build-isolation", *what)
-        if "--editable" in what:  # it is built where it is installed; a wheel of that version would count as there
-            (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
-            pip(*command)
-        else:
-            pip(*command)
-            (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
-        return home / "bin"
-
-    return install
+def editable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with this checkout in it, the other packages borrowed from this one."""
+    home = tmp_path_factory.mktemp("env")
+    venv.create(home, with_pip=False)
+    python = home / "bin" / "python"
+    ask = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    site = Path(subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
+    # A folder named in a .pth file does not have its own .pth files read: this checkout's install stays out.
+    borrowed = dict.fromkeys([sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"], *_borrowed()])
+    # First these, for it is built where it is installed.
+    (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
+    pip("--python", python, "install", "--no-deps", "--no-index", "--no-build-isolation", "--editable", ROOT)
+    return home / "bin"
 
 
 def _borrowed() -> list[str]:
@@ -113,22 +104,8 @@ def test_both_are_the_same_byte_for_byte_with_models_prompts_presets_and_types(w
 
 
 @pytest.mark.slow
-def test_the_demo_runs_outside_the_checkout(
-    wheels: dict[str, Path], installed: Callable[..., Path], hostile: Path
-) -> None:
-    programs = installed(wheels["from the checkout"])
-    where = run(programs / "python", "-P", "-c", "import srm_explorer; print(srm_explorer.__file__)", cwd=hostile)
-    assert str(ROOT) not in where
-    shown = run(programs / "srm-explorer", "demo", "--no-open", cwd=hostile)
-    assert "demo model" in shown
-    assert "270°" in shown
-    assert list((hostile / "sessions").glob("demo-*.json"))
-
-
-@pytest.mark.slow
-def test_an_editable_install_imports_from_the_checkout(installed: Callable[..., Path], hostile: Path) -> None:
-    programs = installed("--editable", ROOT)
+def test_an_editable_install_imports_from_the_checkout(editable: Path, hostile: Path) -> None:
     code = "import srm_explorer.engine.session as session; print(session.__file__)"
-    where = run(programs / "python", "-P", "-c", code, cwd=hostile)
+    where = run(editable / "python", "-P", "-c", code, cwd=hostile)
     assert Path(where.strip()).resolve().is_relative_to(ROOT.resolve() / "engine")
-    assert "reasoning" in run(programs / "srm-explorer", "prompts", "list", cwd=hostile)
+    assert "reasoning" in run(editable / "srm-explorer", "prompts", "list", cwd=hostile)

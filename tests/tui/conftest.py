@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -10,12 +10,13 @@ import pytest
 import textual.app
 import textual.pilot
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from srm_explorer.tui.backend import worker_access
-from tests.waiting import at_rest, begin_test
+from tests.waiting import at_rest, begin_test, until, works_beside
 
 
 async def _rest(*_: object) -> bool:
@@ -34,8 +35,11 @@ SpreadSession = Callable[..., Session]
 
 
 @pytest.fixture(autouse=True)
-def own_threads() -> None:
+def own_threads() -> Iterator[None]:
+    """Nothing works on beside a screen that is gone: it would look at the next test's folders, twice a second."""
     begin_test()
+    yield
+    until(lambda: not works_beside(), "the end of the work beside the screen")
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +50,28 @@ def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ExplorerError("no worker is started here")
 
     monkeypatch.setattr(worker_access, "find_or_start_worker", none)
+
+
+_draw = Screen._compositor_refresh
+
+
+def _leave_undrawn(screen: Screen[Any]) -> None:
+    if screen is not screen.app.screen:
+        _draw(screen)
+        return
+    screen._compositor._dirty_regions.clear()
+    screen._dirty_widgets.clear()
+    screen.app._update_mouse_over(screen)
+
+
+@pytest.fixture(autouse=True)
+def drawn_when_read(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no terminal is, frames are drawn for nobody: a quarter of the time. What a test reads is drawn for it.
+
+    Tests of what is sent to a terminal have the mark `drawn`.
+    """
+    if request.node.get_closest_marker("drawn") is None:
+        monkeypatch.setattr(Screen, "_compositor_refresh", _leave_undrawn)
 
 
 @pytest.fixture

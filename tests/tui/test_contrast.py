@@ -37,6 +37,8 @@ from srm_explorer.tui.widgets.token_strip import HEAT, LIGHT_FROM
 
 from .pictures import Painter, paint, stage
 
+pytestmark = pytest.mark.drawn
+
 TEXT, GRAPHICS = 4.5, 3.0
 Rgb = tuple[int, int, int]
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)

@@ -24,7 +24,7 @@ from srm_explorer.tui.widgets.help import Help
 
 from .pictures import SIZES, Painter, Scene, paint, stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drawn]
 
 WIDE, NARROW = SIZES
 STORED = LaunchOptions(session=Path("saved_sessions/example.json"))

@@ -73,6 +73,8 @@ def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Expl
                     await until(lambda: app.explorer.controller is not None, "the controller")
                     await pilot.pause()
                 await test(app, pilot, until)
+                # Whatever the test has led to can be drawn.
+                app.text()
 
         asyncio.run(go())
         return app

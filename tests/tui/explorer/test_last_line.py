@@ -23,6 +23,8 @@ HALF = Progress("running", 200, 400, 50, 25, 50, 1000, 1930.4, 65.0)
 
 
 def line_of(app: Any) -> StatusLine:
+    """The line in view, drawn: it decides then what there is room for."""
+    app.text()
     return app.screen.query_one(StatusLine)
 
 

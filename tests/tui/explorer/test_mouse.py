@@ -15,6 +15,8 @@ from srm_explorer.tui.widgets.chart import ChartView
 
 from .conftest import painted
 
+pytestmark = pytest.mark.drawn
+
 
 class Mouse:
     """Reports in cells, or (after `in_pixels`) in pixels of cells of 10 by 20."""

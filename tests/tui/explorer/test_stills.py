@@ -20,7 +20,7 @@ from srm_explorer.tui.widgets.chart import ChartView
 IMAGE = pytest.importorskip("PIL.Image", reason="the extra `pictures` is not installed")
 pytest.importorskip("matplotlib", reason="the extra `pictures` is not installed")
 # matplotlib looks for fonts with a program, once.
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.drawn]
 
 KITTY = ("\x1b[6;18;9t", "\x1bP>|kitty\x1b\\", "\x1b[?62;c", "\x1b_Gi=31;OK\x1b\\", "\x1b[?62;c")
 SIXEL = ("\x1b[6;16;8t", "\x1b[?62;4c")

@@ -182,6 +182,7 @@ def test_turning_marks_other_rows_and_moves_none() -> None:
     drive(test)
 
 
+@pytest.mark.drawn
 def test_a_turn_repaints_marks_and_cosines_alone() -> None:
     async def test(app: Host, pilot: Pilot[None]) -> None:
         regions: list[Region] = []

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -141,6 +142,7 @@ def test_an_empty_table_opens_nothing() -> None:
     drive(test, rows=0)
 
 
+@pytest.mark.drawn
 def test_only_cells_that_changed_are_repainted() -> None:
     async def test(app: Host, pilot: Pilot[None]) -> None:
         table = app.table
