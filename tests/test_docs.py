@@ -52,6 +52,14 @@ def test_no_class_that_declares_keys_is_left_out(reference: ModuleType) -> None:
     assert set(reference.declared_bindings()) == {name for _, names in reference.PARTS for name in names}
 
 
+def test_what_every_command_prints_as_json_is_told(reference: ModuleType) -> None:
+    root = reference.typer.main.get_command(reference.app)
+    told = " ".join(printed.of for printed in reference.PRINTED.values())
+    for path, command in reference.commands(root, "srm-explorer"):
+        if any("--json" in parameter.opts for parameter in command.params):
+            assert re.search(rf"`{path.removeprefix('srm-explorer ')}[` ]", told), path
+
+
 def test_every_command_of_the_documentation_is_one(docs: ModuleType) -> None:
     pages = docs.pages_of(docs.default_paths())
     assert [problem for page in pages for problem in docs.parse(page)] == []

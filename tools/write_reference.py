@@ -25,6 +25,7 @@ from srm_explorer.engine.experiment.intervention import UNITS
 from srm_explorer.engine.figures.glossary import as_markdown
 from srm_explorer.engine.session.session import HeldOut, PlaneRecord, PromptRecord, RunRecord, Session, Sidecar
 from srm_explorer.tui.cli.app import app
+from srm_explorer.tui.cli.json_fields import PRINTED
 from srm_explorer.tui.keys import declared_bindings, shown_keys
 from srm_explorer.tui.settings import CHOICES, NAMES, TEMPLATE, THEMES, Settings, variable
 
@@ -187,6 +188,17 @@ def commands(command: Any, path: str) -> Iterable[tuple[str, Any]]:
         yield from commands(below, f"{path} {name}")
 
 
+def json_output() -> str:
+    """A table for each object that `--json` prints."""
+    lines: list[str] = []
+    for name, printed in PRINTED.items():
+        rows = [(f"`{field}`", told) for field, told in printed.fields.items()]
+        rows += [(f"`{field}` *", told) for field, told in printed.at_times.items()]
+        heading = f"{name[0].upper()}{name[1:]}"
+        lines += ["", f"## {heading}", "", f"{printed.of}.", "", *table(("field", "what it holds"), rows)]
+    return "\n".join(lines[1:])
+
+
 def file_formats() -> str:
     """A table for each record of a session's file: its fields and what they hold."""
     lines: list[str] = []
@@ -268,6 +280,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/settings.md": settings,
     "reference/experiment.md": experiment,
     "reference/command-line.md": command_line,
+    "reference/json.md": json_output,
     "reference/file-formats.md": file_formats,
     "reference/api.md": api,
 }

@@ -278,7 +278,8 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
                 "tokens_per_second": pace.rate or None,
                 "least_p": compared / (count + compared) if count else None,
                 "warnings": list(warnings),
-            }
+            },
+            "controls plan",
         )
         return
     say(price(cost, pace), *(visible(f"⚠ {warning}") for warning in warnings))

@@ -66,7 +66,7 @@ def show_command(typed: dict[str, str], as_json: bool) -> int:
         for binding, keys in settings.keys.items()
     ]
     if as_json:
-        say_json({"file": file, "exists": file.is_file(), "settings": rows, "problems": problems})
+        say_json({"file": file, "exists": file.is_file(), "settings": rows, "problems": problems}, "settings")
     else:
         cells = [(row["name"], str(row["value"]), row["origin"]) for row in rows]
         say(*table(("setting", "value", "from"), cells, width=table_width(), flexible=1))

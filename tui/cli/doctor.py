@@ -321,7 +321,7 @@ def doctor_command(as_json: bool) -> int:
     problems = [finding for finding in findings if finding.problem]
     if as_json:
         listed = [{"name": finding.name, "told": finding.text, "problem": finding.problem} for finding in findings]
-        say_json({"ok": not problems, "findings": listed})
+        say_json({"ok": not problems, "findings": listed}, "doctor")
     else:
         rows = [(finding.name, f"{'✗ ' if finding.problem else ''}{finding.text}") for finding in findings]
         say(*fields(rows, width=table_width()))

@@ -80,7 +80,7 @@ def ensemble_command(
         write_atomic(csv_file, ensemble_csv(swept).encode("utf-8", "backslashreplace"))
     _report(basis, ensemble, points, swept)
     if as_json:
-        say_json(_as_json(files, basis_file, basis, ensemble, points, swept))
+        say_json(_as_json(files, basis_file, basis, ensemble, points, swept), "ensemble")
         return
     title = f"{count(swept.n_planes, 'plane')} of {len(basis.names)} basis vectors ({_KINDS[kind]})"
     say(f"{bold(title, colour=colour_wanted())}  N {swept.n:,}", *_lines(swept))

@@ -39,7 +39,7 @@ def import_command(
     for line in done.remarks():
         note(line)
     if as_json:
-        say_json(_summary(done, saved.path))
+        say_json(_summary(done, saved.path), "imported")
         return
     say(done.summary())
     say(f"session {visible(saved.session.name)}: {visible(str(saved.path))}")

@@ -32,6 +32,6 @@ def keys_command(words: Sequence[str], as_json: bool) -> None:
     rows = [row for _, row in sorted(found, key=lambda pair: -pair[0])]
     names = ("keys", "what", "where", "name")
     if as_json:
-        say_json({"keys": [dict(zip(names, row, strict=True)) for row in rows]})
+        say_json({"keys": [dict(zip(names, row, strict=True)) for row in rows]}, "keys")
         return
     say(*table(("keys", "what they do", "where", "name in settings"), rows, width=table_width(), flexible=1))

@@ -15,6 +15,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.lines import file_size as file_size
 from srm_explorer.engine.lines import note as note
 from srm_explorer.engine.lines import visible as visible
+from srm_explorer.tui.cli.json_fields import PRINTED
 
 if TYPE_CHECKING:
     # Most commands paint nothing, and rich takes its time.
@@ -43,8 +44,14 @@ def flush() -> None:
         raise _unwritable(error) from None
 
 
-def say_json(data: Mapping[str, Any]) -> None:
-    """Print the one object of `--json`; numbers that are not finite become null, which JSON can hold."""
+def say_json(data: Mapping[str, Any], kind: str) -> None:
+    """Print the one object of `--json`; numbers that are not finite become null, which JSON can hold.
+
+    Args:
+        kind: of `PRINTED`, which tells the fields to people and programs.
+    """
+    lacks = PRINTED[kind].lacks(data)
+    assert not lacks, f"{kind}: say in json_fields.py, and in the reference, what became of {', '.join(lacks)}"
     _write(json.dumps(_jsonable(data), ensure_ascii=False, allow_nan=False) + "\n")
 
 

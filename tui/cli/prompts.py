@@ -38,7 +38,7 @@ def list_command(as_json: bool) -> None:
         except ExplorerError as error:
             unreadable.append(str(error))
     if as_json:
-        say_json({"prompt_sets": [_set_json(prompts) for prompts in sets], "unreadable": unreadable})
+        say_json({"prompt_sets": [_set_json(prompts) for prompts in sets], "unreadable": unreadable}, "prompt sets")
         return
     rows = [
         (s.name, s.format, str(len(s.prompts)), str(len(s.problems)), ", ".join(s.factor_names), _path(s)) for s in sets
@@ -96,7 +96,7 @@ def check_command(
             report["positions"] = [
                 {"line": prompt.line, "at": list(at.at), "from": at.start} for prompt, at, _ in resolved
             ]
-        say_json(report)
+        say_json(report, "prompt set")
     else:
         say(*(visible(f"{prompt_set.path}:{prompt.line}: {caption}") for prompt, _, caption in resolved))
         say(*(visible(f"{problem}" + ("" if problem.fatal else " (warning)")) for problem in problems))

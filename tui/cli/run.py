@@ -32,7 +32,7 @@ def run_command(spec: str, overrides: Sequence[str], session: str | None, restar
     """Run an experiment, or go on with it, or show that it is finished; return the exit status."""
     outcome, seconds, tokens = run_watched(spec, overrides, session, restart=restart, quiet=as_json)
     if as_json:
-        say_json(outcome_summary(outcome, seconds, tokens))
+        say_json(outcome_summary(outcome, seconds, tokens), "outcome")
     else:
         say(*outcome_lines(outcome, seconds, tokens))
     return INTERRUPTED if outcome.status == "interrupted" else 0
@@ -178,9 +178,14 @@ def plan_run(spec: str, overrides: Sequence[str], interest: float | None, as_jso
     experiment, source = read_experiment(spec, overrides=overrides)
     if source.note and not as_json:
         note(source.note)
-    inputs = read_inputs(experiment, source.base)
-    measure_here(experiment.model, source.base)
-    cost, pace = estimate_here(experiment, source.base, len(inputs.prompts), units=inputs.units)
+    say_plan(experiment, source.base, interest, as_json)
+
+
+def say_plan(experiment: Experiment, base: Path, interest: float | None, as_json: bool) -> None:
+    """Print what an experiment would cost and find; its paths start at `base`."""
+    inputs = read_inputs(experiment, base)
+    measure_here(experiment.model, base)
+    cost, pace = estimate_here(experiment, base, len(inputs.prompts), units=inputs.units)
     warnings = inputs.warnings(experiment)
     told = _spread(experiment, cost, interest)
     if as_json:
@@ -201,7 +206,8 @@ def plan_run(spec: str, overrides: Sequence[str], interest: float | None, as_jso
                 "interest": interest,
                 "spread": told,
                 "warnings": list(warnings),
-            }
+            },
+            "plan",
         )
         return
     say(price(cost, pace), *(visible(f"⚠ {warning}") for warning in warnings))

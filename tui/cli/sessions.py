@@ -97,7 +97,7 @@ def list_command(as_json: bool) -> None:
             entries.append(_entry(row, folder))
     if as_json:
         listed = [entry.to_dict() for entry in entries]
-        say_json({"folder": str(folder), "sessions": listed, "unreadable": unreadable})
+        say_json({"folder": str(folder), "sessions": listed, "unreadable": unreadable}, "sessions")
         return
     if entries:
         header = ("name", "runs", "state", "saved", "size", "model", "site · neuron · op")
@@ -146,7 +146,7 @@ def search_command(words: Sequence[str], as_json: bool) -> None:
             found.append((_entry(row, sessions.folder), hit))
     if as_json:
         listed = [{**entry.to_dict(), "place": hit.place, "excerpt": hit.excerpt} for entry, hit in found]
-        say_json({"folder": str(sessions.folder), "sessions": listed})
+        say_json({"folder": str(sessions.folder), "sessions": listed}, "search")
     elif found:
         cells = [
             (entry.name, _progress(entry), entry.state, when(entry.saved), f"{hit.place}: {hit.excerpt}".strip(": "))
@@ -196,7 +196,7 @@ def _list_trash(as_json: bool) -> None:
             }
             for entry in entries
         ]
-        say_json({"folder": str(paths.trash_folder()), "trash": listed})
+        say_json({"folder": str(paths.trash_folder()), "trash": listed}, "trash")
     elif entries:
         rows = [(entry.name, when(entry.when), file_size(entry.size), str(entry.origin)) for entry in entries]
         say(*table(("name", "thrown away", "size", "from"), rows, right=(2,), width=table_width()))
@@ -253,7 +253,9 @@ def _say_packed(packed: Packed, as_json: bool, done: str) -> None:
     for line in packed.notes:
         note(f"{name}: {line}")
     if as_json:
-        say_json({"session": name, "path": packed.path, "bytes": packed.size, "runs": runs, "notes": packed.notes})
+        say_json(
+            {"session": name, "path": packed.path, "bytes": packed.size, "runs": runs, "notes": packed.notes}, "packed"
+        )
     else:
         say(f"{visible(name)}: {count(runs, 'run')} {done}")
 
@@ -445,7 +447,7 @@ def replay_command(session: str, as_json: bool) -> int:
         except Stopped:
             return 130
     if as_json:
-        say_json(_summary(result))
+        say_json(_summary(result), "replay")
     else:
         say(*_lines(result))
     return 0

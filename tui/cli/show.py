@@ -101,7 +101,7 @@ def show_command(
         if not as_json:
             return
     if as_json:
-        say_json(session_json(opened, chosen, grouping, threshold, family))
+        say_json(session_json(opened, chosen, grouping, threshold, family), "show")
         return
     say(*header_lines(opened))
     if opened.spec.survey:

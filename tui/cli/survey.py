@@ -38,6 +38,7 @@ from srm_explorer.tui.cli.run import (
     outcome_summary,
     price,
     run_experiment_watched,
+    say_plan,
 )
 from srm_explorer.tui.cli.tables import say_tables
 from srm_explorer.tui.experiment.cost import estimate_here
@@ -116,7 +117,7 @@ def survey_command(
     if not view.as_json:
         say(*outcome_lines(outcome, seconds, tokens), *([""] if done is not None else []))
     elif done is None:
-        say_json({**summary, "tables": []})
+        say_json({**summary, "tables": []}, "survey")
     if done is not None:
         _tell(done, view, file, summary)
     return status
@@ -136,13 +137,12 @@ def open_cell(session: str, cell: str, *, plan: bool, restart: bool, as_json: bo
     experiment = cell_experiment(opened.spec, layer, neuron)
     path = default_path(experiment, f"{name}-L{layer}-n{neuron}")
     if plan:
-        inputs = read_inputs(experiment, base)
-        say(price(*estimate_here(experiment, base, len(inputs.prompts), units=inputs.units)))
+        say_plan(experiment, base, None, as_json)
         return 0
     source = SpecSource(path.stem, base)
     outcome, seconds, tokens = run_experiment_watched(experiment, source, path, restart=restart, quiet=as_json)
     if as_json:
-        say_json(outcome_summary(outcome, seconds, tokens))
+        say_json(outcome_summary(outcome, seconds, tokens), "outcome")
     else:
         say(*outcome_lines(outcome, seconds, tokens))
     return INTERRUPTED if outcome.status == "interrupted" else 0
@@ -207,7 +207,7 @@ def _tell(
     own, others = ([table for table in tables if (table.name in _OF_ONE) is named] for named in (True, False))
     if view.as_json:
         said = {**(further or {}), "depth": findings["depth"], "depths": findings["depths"]}
-        say_tables(tables, form="json", further=said)
+        say_tables(tables, form="json", further=said, kind="survey" if "how" in said else "tables")
     else:
         say_tables(own)
         say("")
@@ -266,7 +266,8 @@ def _plan(spec: str, changes: Sequence[str], *, as_json: bool) -> None:
                 "memory": cost.memory,
                 "disk": cost.disk,
                 "warnings": list(warnings),
-            }
+            },
+            "survey plan",
         )
         return
     say(price(cost, pace), *(visible(f"⚠ {warning}") for warning in warnings))

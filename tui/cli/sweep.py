@@ -202,7 +202,7 @@ def sweep_command(
         name, first = next(iter(_charts(files, pooled, shown, "both" if chart == "none" else chart).items()))
         file.write(first, f"the {name} chart", quiet=as_json)
     if as_json:
-        say_json(_as_json(files, pooled, whole, groups))
+        say_json(_as_json(files, pooled, whole, groups), "sweep")
         return
     colour = colour_wanted()
     for number, (name, sweep) in enumerate(({ALL: whole} | groups).items()):

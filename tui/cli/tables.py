@@ -37,6 +37,7 @@ def say_tables(
     file: Path | None = None,
     most: int | None = None,
     further: Mapping[str, Any] | None = None,
+    kind: str = "tables",
 ) -> None:
     """Print tables.
 
@@ -46,6 +47,7 @@ def say_tables(
         file: write the CSV there instead, whatever the form; the form is then printed as well.
         most: rows of each table that text shows; the others are counted.
         further: fields of the JSON object beside the tables.
+        kind: of that object, as `say_json` takes it.
 
     Raises:
         ExplorerError: the file cannot be written.
@@ -56,7 +58,7 @@ def say_tables(
             write_atomic(file.with_name(f"{file.name}.json"), sidecar)
     if form == "json":
         exploratory = {"exploratory": True} if any(figure.is_exploratory for figure in tables) else {}
-        say_json({**(further or {}), **exploratory, "tables": [_plain(figure) for figure in tables]})
+        say_json({**(further or {}), **exploratory, "tables": [_plain(figure) for figure in tables]}, kind)
     elif form == "csv" and file is None:
         say(tables_as_csv(tables).rstrip("\n"))
     elif form == "text":
@@ -132,7 +134,9 @@ def explain_command(words: Sequence[str], as_json: bool) -> None:
     """Print what words mean; all of them, section by section, where none is named."""
     terms = explain(words) if words else glossary()
     if as_json:
-        say_json({"terms": [{"words": list(t.words), "section": t.section, "meaning": t.meaning} for t in terms]})
+        say_json(
+            {"terms": [{"words": list(t.words), "section": t.section, "meaning": t.meaning} for t in terms]}, "terms"
+        )
         return
     section = ""
     for term in terms:

@@ -33,7 +33,7 @@ def status_command(as_json: bool) -> int:
     if as_json:
         others = [other.model_dump() for other in other_workers()]
         known = state.model_dump() if state else {}
-        say_json({"alive": state is not None, "log": here().log, **known, "others": others})
+        say_json({"alive": state is not None, "log": here().log, **known, "others": others}, "worker")
     else:
         say(*(_lines(state) if state else [_NONE]), *_elsewhere())
     return 0
@@ -45,7 +45,7 @@ def queue_command(as_json: bool) -> int:
     # Of the requests that list jobs this is the one that a worker of another version answers.
     jobs = client.status().jobs if client else ()
     if as_json:
-        say_json({"alive": client is not None, "jobs": [job.model_dump() for job in jobs]})
+        say_json({"alive": client is not None, "jobs": [job.model_dump() for job in jobs]}, "jobs")
     elif client is None:
         say(_NONE, *_elsewhere())
     else:
@@ -61,7 +61,7 @@ def prune_command(jobs: Sequence[str], as_json: bool) -> int:
     for job in jobs:
         client.prune(job)
     if as_json:
-        say_json({"pruned": list(jobs)})
+        say_json({"pruned": list(jobs)}, "pruned")
     else:
         say(f"{count(len(jobs), 'job')} taken off the queue")
     return 0
@@ -79,7 +79,9 @@ def restart_command(as_json: bool) -> int:
             pass
     fresh = find_or_start_worker()
     if as_json:
-        say_json({"alive": True, "pid": fresh.welcome.pid, "replaced": client.welcome.pid if client else None})
+        say_json(
+            {"alive": True, "pid": fresh.welcome.pid, "replaced": client.welcome.pid if client else None}, "restarted"
+        )
     else:
         say(f"the worker is process {fresh.welcome.pid}")
     return 0
@@ -109,7 +111,7 @@ def logs_command(lines: int, as_json: bool) -> int:
     log = here().log
     last = last_lines(log, lines)
     if as_json:
-        say_json({"log": log, "lines": last})
+        say_json({"log": log, "lines": last}, "log")
     elif last:
         say(*(visible(line) for line in last))
     else:
@@ -133,7 +135,7 @@ def _differs(state: WorkerState) -> str:
 
 def _tell_stopped(as_json: bool, *, alive: bool, message: str) -> None:
     if as_json:
-        say_json({"alive": alive, "told": message})
+        say_json({"alive": alive, "told": message}, "stopped")
     else:
         say(message)
 
