@@ -237,9 +237,9 @@ def _told(survey: Survey, numbers: Numbers, ranks: FamilyRanks) -> dict[str, lis
     n_values = len(survey.settings)
     for name, values in numbers.by_measure.items():
         if name != "change":
-            told[_NAMES.get(name, name)] = _cells(_over_texts(name, values))
+            told[_NAMES.get(name, name)] = _cells(_over_texts(name, values, numbers.weight))
     for site, values in numbers.changes.items():
-        told[f"change_{site}"] = _cells(_mean(values))
+        told[f"change_{site}"] = _cells(_mean(values, numbers.weight))
     if numbers.depth == "forced":
         forced = survey.tables.forced
         assert forced is not None
@@ -266,25 +266,27 @@ def _coordinates(survey: Survey, numbers: Numbers) -> dict[str, list[list[CellVa
     told: dict[str, list[list[CellValue]]] = {}
     for number in range(min(len(free.x), len(survey.session.planes))):
         for name, values in (("x", free.x), ("y", free.y)):
-            told[f"plane_{number + 1}_{name}"] = _cells(_mean(values[number][:, :, at].astype(np.float64)))
+            told[f"plane_{number + 1}_{name}"] = _cells(
+                _mean(values[number][:, :, at].astype(np.float64), numbers.weight)
+            )
     return told
 
 
-def _over_texts(measure: str, values: Floats) -> Floats:
+def _over_texts(measure: str, values: Floats, weight: Floats) -> Floats:
     """[k, value] of a measure over texts, as it is told: the token that changed as a median, a fall as a change."""
     if measure == "parted":
         # Where no text changed there is no token.
         known = np.asarray(np.isfinite(values).any(axis=2), np.bool_)
         return np.where(known, np.nanmedian(np.where(known[:, :, None], values, 0.0), axis=2), np.nan)
-    return -_mean(values) if measure == "logp" else _mean(values)
+    return -_mean(values, weight) if measure == "logp" else _mean(values, weight)
 
 
-def _mean(values: Floats) -> Floats:
-    """[k, value] over texts; of those that are known, NaN where none is."""
+def _mean(values: Floats, weight: Floats) -> Floats:
+    """[k, value] over texts [m], weighed; of those that are known, NaN where none is."""
     known = np.isfinite(values)
-    count = known.sum(axis=2)
-    total = np.where(known, values, 0.0).sum(axis=2)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    weights = np.where(known, weight, 0.0).sum(axis=2)
+    total = np.where(known, values * weight, 0.0).sum(axis=2)
+    return np.where(weights > 0, total / np.where(weights > 0, weights, 1.0), np.nan)
 
 
 def _cells(means: Floats) -> list[list[CellValue]]:
@@ -311,8 +313,9 @@ _TOLD: Mapping[str, Sequence[TableColumn]] = {
 def _ranking(asked: _Settings, notes: Sequence[str]) -> TableFigure:
     survey, numbers, ranks = asked.survey, asked.numbers, asked.ranks
     places = list(asked.places)
+    weight = np.tile(numbers.weight, len(places))
     columns = {
-        _NAMES.get(name, name): _over_texts(name, values[:, places].reshape(len(values), 1, -1))[:, 0]
+        _NAMES.get(name, name): _over_texts(name, values[:, places].reshape(len(values), 1, -1), weight)[:, 0]
         for name, values in numbers.by_measure.items()
     }
     told = [column for column in _TOLD[numbers.depth] if column.key in columns]
@@ -320,7 +323,8 @@ def _ranking(asked: _Settings, notes: Sequence[str]) -> TableFigure:
     if numbers.depth == "free" and survey.tables.forced is not None:
         scored = survey.numbers("forced")
         place = {int(cell): row for row, cell in enumerate(scored.cells)}
-        means = _mean(scored.by_measure["kl"][:, places].reshape(len(scored.cells), 1, -1))[:, 0]
+        of_scored = scored.by_measure["kl"][:, places].reshape(len(scored.cells), 1, -1)
+        means = _mean(of_scored, np.tile(scored.weight, len(places)))[:, 0]
         columns["kl"] = np.array([means[place[int(cell)]] if int(cell) in place else np.nan for cell in numbers.cells])
         extra = list(table_columns("kl:KL:number:1"))
     order = np.lexsort((numbers.cells, -np.nan_to_num(ranks.mean, nan=-np.inf)))

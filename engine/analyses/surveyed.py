@@ -50,6 +50,11 @@ class Numbers:
     by_measure: Mapping[str, Floats]
     changes: Mapping[str, Floats]
 
+    @property
+    def weight(self) -> Floats:
+        """[m] of each text in a mean over units, as ranks are by: one over the number of texts of its unit."""
+        return 1 / np.bincount(self.unit)[self.unit]
+
     def per_unit(self, measure: str, values: Sequence[int]) -> Floats:
         """[unit, k] means over some values and over the texts of each unit."""
         means = self.by_measure[measure][:, list(values)].mean(axis=1)

@@ -14,7 +14,7 @@ from srm_explorer.engine.analyses.registry import STUDIES, study_session, tables
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment import Experiment, ModelSpec, SpecSource, read_experiment
 from srm_explorer.engine.experiment.load import as_overrides, with_overrides
-from srm_explorer.engine.experiment.survey_file import survey_overrides
+from srm_explorer.engine.experiment.survey_file import Listed, survey_overrides
 from srm_explorer.engine.figures.captions import unseen_caption
 from srm_explorer.engine.figures.html import tables_html
 from srm_explorer.engine.figures.table import PlaneChoice, TableFigure
@@ -121,11 +121,11 @@ def run(
 def survey(
     experiment: Experiment | tuple[Experiment, SpecSource] | str | Path | None = None,
     *,
-    neurons: str | int | None = None,
-    layers: str | int | None = None,
+    neurons: Listed | None = None,
+    layers: Listed | None = None,
     depth: Literal["forced", "free"] | None = None,
     then: str | None = None,
-    vectors: str | int | None = None,
+    vectors: Listed | None = None,
     set: Sequence[str] | Mapping[str, Any] = (),  # noqa: A002 - the command's word for it
     session: str | Path | None = None,
     restart: bool = False,
@@ -138,7 +138,8 @@ def survey(
 
     Args:
         experiment: as `run` takes it; its single intervention is the template, whose neuron and layer are replaced.
-        neurons: "all", "0..99, 373", "11.373", "top:200", or a file that lists them; that of the experiment if None.
+        neurons: "all", "0..99, 373", "11.373", "top:200", a list of them, or a file that lists them; that of the
+            experiment if None.
         layers: "0..11" or "all"; the template's if None.
         depth: "forced" scores the baseline's texts under every neuron, "free" has texts written.
         then: "top:50", how many go on from forced to free.

@@ -63,6 +63,21 @@ def test_texts_of_one_unit_count_as_one() -> None:
     assert found.notes[0].startswith("6 units, 12 texts")
 
 
+@pytest.mark.parametrize("depth", ["forced", "free"])
+def test_what_is_told_is_what_ranks_are_by_where_units_have_unlike_many_texts(depth: str) -> None:
+    made = surveyed(None, prompts=12, depth=depth)
+    session = made.changed(prompts=(*made.prompts[:8], *[made.prompts[0]] * 4))
+    found = tables(session)
+    key = "kl" if depth == "forced" else "changed"
+    told = column(found["survey"], key)
+    np.testing.assert_allclose(told, sorted(told, reverse=True), rtol=1e-12)
+    named = told[column(found["survey"], "neuron").index(7)]
+    assert column(found["named"], "value")[0] == pytest.approx(named, rel=1e-12)
+    listed = survey_table(session)
+    of_named = [listed[f"{depth}_{key}"][at] for at, neuron in enumerate(listed["neuron"]) if neuron == 7]
+    assert np.mean(of_named) == pytest.approx(named, rel=1e-12)
+
+
 def test_a_survey_that_went_on_tells_of_the_texts_on_which_nothing_was_chosen() -> None:
     session = surveyed(None, planted={(1, 20): 10.0}, then=5)
     survey = session.survey()

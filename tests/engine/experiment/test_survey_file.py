@@ -18,6 +18,7 @@ from srm_explorer.engine.experiment.survey_file import neurons_given, survey_ove
         ("layer,neuron,value,forced_kl\n1,20,-3.0,.5\n1,20,3.0,.5\n1,7,3.0,.2\n", "1.7, 1.20"),
         ('\ufeff"neuron","kl"\n"4",0.5\n5,0.25\n', "4..5"),
         ("neuron layer\n20 1\n", "1.20"),
+        ("# as on the screen\r\n\r\n11.373\r\n10 5\r\n11.370\r\n", "10.5, 11.370, 11.373"),
     ],
 )
 def test_a_file_lists_neurons_in_many_ways(tmp_path: Path, content: str, neurons: str) -> None:
@@ -37,6 +38,8 @@ def test_a_file_lists_neurons_in_many_ways(tmp_path: Path, content: str, neurons
         ("neuron,kl\n3,1\n,2\n", "line 3: .* is no neuron"),
         ("unit kl\n3 1\n", "line 1: 'unit kl' is no neuron, and no heading"),
         ("-4\n", "line 1: '-4' is no neuron"),
+        ("1.2 3\n", "line 1: '1.2 3' is no neuron"),
+        ("neuron\n1.2\n", "line 2: '1.2' is no neuron"),
     ],
 )
 def test_a_line_that_is_no_neuron_is_named(tmp_path: Path, content: str, said: str) -> None:
@@ -67,6 +70,10 @@ def test_what_was_given_is_what_the_experiment_has() -> None:
     # As TOML numbers 4.370 and 4.37 are one.
     assert (survey.neurons, survey.layers, survey.depth, survey.vectors) == ("4.5, 4.370", "", "free", "5")
     assert survey_overrides(neurons=None) == []
+    assert survey_overrides(neurons=[4, "9..12"], layers=range(2)) == [
+        'survey.neurons="4, 9..12"',
+        'survey.layers="0, 1"',
+    ]
     hostile, _ = read_experiment("demo", overrides=[*survey_overrides(neurons=12, depth="forced")])
     assert hostile.survey.neurons == "12"
     with pytest.raises(ExplorerError, match="is no neuron"):
