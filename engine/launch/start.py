@@ -14,7 +14,8 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
 from srm_explorer.engine.figures.table import cell_text
 from srm_explorer.engine.launch.watch import Watch, holding, stoppable
-from srm_explorer.engine.runs import Meter, Outcome, Progress, Stopped, StopSignal
+from srm_explorer.engine.runs import JournalReader, Meter, Outcome, Progress, Stopped, StopSignal
+from srm_explorer.engine.runs.survey_journal import survey_standing
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.engine.worker import ENDED, Client, JobState, WorkerGoneError, find_worker, submission
 
@@ -110,7 +111,14 @@ def _follow(client: Client, job: str, watch: Watch, stop: StopSignal) -> JobStat
 
 def resuming(path: Path, done: int, runs: int) -> str:
     """Say that a run goes on from what an earlier start finished."""
-    return f"resuming {path.stem}: {done:,} of {runs:,} runs are finished"
+    neurons = ""
+    # A worker that has just finished it has taken the folder away.
+    with contextlib.suppress(ExplorerError):
+        journal = JournalReader(paths.run_folder(path))
+        journal.poll()
+        neurons = survey_standing(journal)
+    of_survey = f" of the baseline, {neurons}" if neurons else ""
+    return f"resuming {path.stem}: {done:,} of {runs:,} runs{of_survey} are finished"
 
 
 def outcome_line(outcome: Outcome, seconds: float, tokens: int, *, again: str = "the same command") -> str:

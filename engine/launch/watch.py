@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
@@ -123,6 +123,17 @@ def _bar_here() -> _Bar | None:
     if getattr(shell, "kernel", None) is not None:
         return _NotebookBar()
     return _TerminalBar() if sys.stderr.isatty() else None
+
+
+@contextmanager
+def staged() -> Generator[Callable[[str, float], None]]:
+    """A bar for what has stages, told what is made and the share that is done; where none can be drawn, nothing."""
+    bar = _bar_here()
+    try:
+        yield lambda what, share: None if bar is None else bar.update(what, share, "")
+    finally:
+        if bar is not None:
+            bar.stop()
 
 
 class Watch:

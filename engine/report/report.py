@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import PurePath
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import jinja2
 from markupsafe import Markup
@@ -84,6 +84,21 @@ class Report:
     def content(self) -> bytes:
         """Of its file."""
         return self.html.encode("utf-8", "backslashreplace")
+
+
+Told: TypeAlias = Callable[[str, float], object]
+
+
+class _Steps:
+    """Tells what is made, of so many stages."""
+
+    def __init__(self, told: Told | None, total: int) -> None:
+        self._told, self._total, self._done = told, total, 0
+
+    def begin(self, what: str) -> None:
+        if self._told is not None:
+            self._told(what, self._done / self._total)
+        self._done += 1
 
 
 @dataclass(frozen=True)
@@ -160,20 +175,30 @@ def report(session: Session, *, texts: int = MOST_PROMPTS) -> str:
     return report_of(session, texts=texts).html
 
 
-def report_of(session: Session, *, texts: int = MOST_PROMPTS) -> Report:
-    """The same, with what had to be left out; the tests that it shows go into the session's ledger, as elsewhere."""
+def report_of(session: Session, *, texts: int = MOST_PROMPTS, told: Told | None = None) -> Report:
+    """The same, with what had to be left out; the tests that it shows go into the session's ledger, as elsewhere.
+
+    Args:
+        told: is told, before each stage, what is made, and the share that is done, 0 to 1.
+    """
     if not session.runs:
         raise ExplorerError("no run of it is finished", where=session.name, remedy="run the experiment again")
     left_out: list[str] = []
     shown = session.planes[:MOST_PLANES]
     if len(shown) < len(session.planes):
         left_out.append(f"{len(shown)} of {len(session.planes)} planes are drawn, the first ones")
-    known = _with_bands(session, shown)
+    steps = _Steps(told, 2 * len(shown) + 2)
+    known = _with_bands(session, shown, steps)
     drawn = _Drawer(known.session, left_out)
+    steps.begin("tables")
     sections = _sections(session, drawn)
     # Once all tests of the report are in the ledger: q and totals are over them.
     known = known.counted()
-    planes = tuple(drawn.plane(number, known) for number in range(1, len(shown) + 1))
+    planes: list[_Plane] = []
+    for number in range(1, len(shown) + 1):
+        steps.begin(f"charts of plane {number} of {len(shown)}")
+        planes.append(drawn.plane(number, known))
+    steps.begin("texts")
     chosen = shown_texts(session, texts)
     ledger = tables_in(ledger_study(session, {}))
     entries = Ledger(session).entries()
@@ -223,11 +248,12 @@ class _Known:
 _GROUPINGS: tuple[tuple[str, ...], ...] = ((), (CONDITION,))
 
 
-def _with_bands(session: Session, planes: Sequence[PlaneRecord]) -> _Known:
+def _with_bands(session: Session, planes: Sequence[PlaneRecord], steps: _Steps) -> _Known:
     """The bands that the session was saved with; those that it lacks are computed, as `show` does."""
     bands: dict[tuple[int, tuple[str, ...]], PlaneBands] = {}
     computed: list[Any] = []
     for index in range(len(planes)):
+        steps.begin(f"intervals of plane {index + 1} of {len(planes)}")
         for by in _GROUPINGS:
             there = stored_bands(session, index, by)
             if there is None:

@@ -143,9 +143,7 @@ class SurveyTables:
     def standing(self) -> str:
         """How far it is, in words."""
         scored, written = self.finished
-        parts = [f"{scored:,} of {self.planned_forced:,} neurons scored"] if self.planned_forced else []
-        parts += [f"{written:,} of {self.planned_free:,} written under"] if self.planned_free else []
-        return ", ".join(parts)
+        return standing_words(scored, self.planned_forced, written, self.planned_free)
 
     def place(self, layer: int, neuron: int) -> int:
         """Where a cell stands in the plan; -1 where it does not."""
@@ -230,6 +228,15 @@ _FREE_NAMES = ("cells", "texts", *FREE_AXES, "kept")
 
 def _named(arrays: Mapping[str, NDArray[Any]], prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: arrays[f"{prefix}{name}"] for name in names}
+
+
+def standing_words(scored: int, to_score: int, written: int, to_write: int) -> str:
+    """How far a survey is: neurons scored and written under, of so many each; of none of a kind nothing is said."""
+    parts = [f"{scored:,} of {to_score:,} neurons scored"] if to_score else []
+    parts += (
+        [f"{written:,} of {to_write:,} {'written under' if parts else 'neurons written under'}"] if to_write else []
+    )
+    return ", ".join(parts)
 
 
 def text_arrays(texts: Mapping[int, str], prefix: str) -> dict[str, NDArray[np.int32]]:

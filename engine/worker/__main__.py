@@ -83,6 +83,7 @@ class Worker:
             self._current = None
 
     def _run(self, job: Job) -> None:
+        self._queue.follow_name(job)
         self._log(f"began {job.id}: {job.session}")
         try:
             with in_context(job.submitted.place):

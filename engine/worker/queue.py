@@ -9,22 +9,33 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.runs.manage import is_there, whereabouts
 from srm_explorer.engine.runs.progress import Progress, StopSignal
+from srm_explorer.engine.runs.trash import created_by
+from srm_explorer.engine.session.store import created_in
 from srm_explorer.engine.worker.protocol import ENDED, Fault, JobStage, JobState, Submit
 
 
 @dataclass
 class Job:
-    """An experiment on its way; changed only through the `JobQueue`."""
+    """An experiment on its way; changed only through the `JobQueue`.
+
+    Attributes:
+        created: when the experiment began that it goes on with, by which that is known under any name; empty of a new
+            one.
+    """
 
     id: str
     submitted: Submit
     experiment: Experiment
     session: str
+    created: str = ""
     stop: StopSignal = field(default_factory=StopSignal)
     state: JobStage = "queued"
     progress: Progress | None = None
@@ -100,6 +111,8 @@ class JobQueue:
             ExplorerError: the experiment is none, another one has the name, or no more jobs are taken.
         """
         experiment = Experiment.from_dict(message.experiment)
+        path = Path(message.session)
+        created = "" if message.restart else created_by(paths.run_folder(path)) or created_in(path)
         with self._changed:
             self._check_open()
             for job in self._jobs.values():
@@ -112,7 +125,7 @@ class JobQueue:
                     where=message.session,
                     remedy="choose another name with --session, or cancel that one",
                 )
-            job = Job(f"{self._mark}-{next(self._ids)}", message, experiment, message.session)
+            job = Job(f"{self._mark}-{next(self._ids)}", message, experiment, message.session, created)
             self._jobs[job.id] = job
             self._changed.notify_all()
             return self._state_of(job), False
@@ -178,6 +191,15 @@ class JobQueue:
         with self._changed:
             job.reported_at = now
             self._grew(job)
+
+    def follow_name(self, job: Job) -> None:
+        """Look for what a job goes on with where it was renamed while the job waited."""
+        path = Path(job.session)
+        found = whereabouts(path, job.created)[0] if job.created and not is_there(path) else None
+        if found is not None:
+            with self._changed:
+                job.session = str(found)
+                self._grew(job)
 
     def resumes(self, job: Job, done: int, runs: int) -> None:
         """Note what an earlier start had finished."""

@@ -177,12 +177,14 @@ class FoundRun:
         done: finished runs.
         runs: all runs.
         alive: whether a process is writing it now.
+        neurons: how far its survey is, in words; empty of a run without one, and before its plan is fixed.
     """
 
     path: Path
     done: int
     runs: int
     alive: bool
+    neurons: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from srm_explorer.engine.runs.journal import is_run_folder, known_runs
 from srm_explorer.engine.runs.journal_reader import JournalReader, writer_pid
 from srm_explorer.engine.runs.live import LiveRun
 from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.engine.runs.survey_journal import survey_standing
 from srm_explorer.engine.session import Session, load_session, sessions_in
 from srm_explorer.engine.worker.client import Client, WorkerGoneError
 from srm_explorer.engine.worker.protocol import ENDED, JobState, as_error
@@ -134,16 +135,18 @@ class RunFollower:
         if self._live is not None and self._live.life == "gone":
             self._live = None
         if self._live is None and (runs or not anew):
-            self._open_live()
+            # Where it was renamed while it waited, the worker has found it.
+            self._open_live(Path(state.session))
         if self._live is not None:
             self._live.poll()
         self._grew(progress or Progress("waiting"), "queued" if state.state == "queued" else "running")
 
-    def _open_live(self) -> None:
-        folder = paths.run_folder(self.path)
+    def _open_live(self, path: Path | None = None) -> None:
+        path = path or self.path
+        folder = paths.run_folder(path)
         if not is_run_folder(folder):
             return
-        before = load_session(self.path) if self.path.exists() else None
+        before = load_session(path) if path.exists() else None
         try:
             live = LiveRun(folder, before)
             live.poll()
@@ -244,4 +247,5 @@ class RunFinder:
         journal.poll()
         path = folder.with_name(f"{folder.name.removesuffix('.run')}.json")
         runs = len(grid_of(journal.experiment, len(journal.start.prompts)))
-        return FoundRun(path, len(journal.run_indices), runs, alive=writer_pid(folder) is not None)
+        alive = writer_pid(folder) is not None
+        return FoundRun(path, len(journal.run_indices), runs, alive, survey_standing(journal))

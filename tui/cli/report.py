@@ -6,6 +6,7 @@ from pathlib import Path
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.launch.watch import staged
 from srm_explorer.engine.report.report import report_of
 from srm_explorer.engine.report.script import script
 from srm_explorer.engine.session import load_session
@@ -17,7 +18,9 @@ def report_command(session: str, output: Path, texts: int) -> None:
     if output.suffix.lower() not in (".html", ".htm"):
         what = f"a report is HTML, and {visible(str(output))} is no .html file"
         raise ExplorerError(what, where="--output", remedy="name it .html; every browser prints it as PDF")
-    made = report_of(load_session(paths.session_path(session)), texts=texts)
+    opened = load_session(paths.session_path(session))
+    with staged() as told:
+        made = report_of(opened, texts=texts, told=told)
     content = made.content()
     write_atomic(output, content)
     for line in made.left_out:

@@ -221,6 +221,11 @@ class InterventionPane(Widget):
         """The labels of the rows, and what can be written there."""
         return [(row.label, row.hint) for row in self.form.rows if row.hint]
 
+    @property
+    def has_unused_text(self) -> bool:
+        """Whether a text was typed that is not in use: refused, or waiting for another field."""
+        return self.is_ready and bool(self._refused_toml or self.spec.typed)
+
     def drop_text(self) -> DroppedText | None:
         """Forget a text that is not in use, of the highlighted row or else the last; None where there is none."""
         if not self.is_ready:

@@ -169,7 +169,8 @@ class ExplorerController:
         self.editor = DraftEditor(draft, file, lambda error: view.call_later(view.refuse, error))
         self.sessions = SessionInView(view, self.editor, self.show_header)
         self.model_info = ModelInfoController(view, self.editor, self.link, self.show_header)
-        self.runs = RunController(view, self.editor, self.sessions, self.link, self.model_info.count)
+        named = start.session is not None
+        self.runs = RunController(view, self.editor, self.sessions, self.link, self.model_info.count, keeps_view=named)
         self.sessions.on_move = self.runs.moved
         self.studies = StudyController(view, self.editor, self.sessions, self.link)
         self.surveys = SurveyController(view, self.sessions, self.runs)
@@ -382,9 +383,9 @@ class ExplorerController:
             case "restart_worker":
                 return self.runs.state.older
             case "undo":
-                return self.editor.can_undo
+                return self.editor.can_undo or self._view.intervention.has_unused_text
             case "redo":
-                return self.editor.can_redo
+                return self.editor.can_redo or bool(self._dropped and self._dropped[-1] is not None)
             case "save_as":
                 return session is not None and session.path is not None
             case "duplicate":

@@ -146,7 +146,7 @@ class RunsState:
         if self.offer is not None and all(run.path != self.offer.path or run.alive for run in event.runs):
             self.offer = None
         if left is not None and self.offer is None and not self.followed:
-            self.offer = ResumableRun(left.path, left.done, left.runs)
+            self.offer = ResumableRun(left.path, left.done, left.runs, neurons=left.neurons)
         return next((run for run in event.runs if run.alive and run.path not in self.followed), None)
 
     def going(self) -> Going | None:
@@ -222,6 +222,7 @@ class RunController:
         sessions: has the session in view.
         link: leads to the worker.
         learned: called where a run has told how fast a model is.
+        keeps_view: whether a session was asked for by name, which no run that is found under way replaces.
     """
 
     def __init__(
@@ -231,11 +232,13 @@ class RunController:
         sessions: SessionInView,
         link: WorkerLink,
         learned: Callable[[], object],
+        *,
+        keeps_view: bool = False,
     ) -> None:
         self.state = RunsState(lambda: sessions.path)
         self._view, self._editor, self._sessions, self._link = view, editor, sessions, link
         self._learned = learned
-        self._first_look = True
+        self._first_look, self._keeps_view = True, keeps_view
         self._unseen: set[str] = set()
         """Warnings that no plane holds what is edited which were answered with yes."""
         self._begun: dict[Path, dict[str, Any]] = {}
@@ -316,10 +319,11 @@ class RunController:
         self._link.resume(path)
         self.show()
 
-    def follow(self, path: Path) -> None:
+    def follow(self, path: Path, *, look: bool = True) -> None:
         """Follow a run that others have begun, and look at it."""
         self.state.asks(path)
-        self._sessions.look_at(path)
+        if look:
+            self._sessions.look_at(path)
         self._view.results.log_line(f"following {path.stem}, which is running")
         self._link.follow(path)
         self.show()
@@ -485,7 +489,7 @@ class RunController:
             # One that was asked for just before the last screen ended begins after this one's first look.
             was_in_view = self._editor.draft.session == str(alive.path)
             if first or was_in_view:
-                self.follow(alive.path)
+                self.follow(alive.path, look=was_in_view or not self._keeps_view)
         self._sessions.looked_for_runs()
 
 

@@ -11,10 +11,12 @@ import pytest
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.model.tokenizer import load_tokenizer
+from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.live import LiveRun
 from srm_explorer.engine.runs.pace import known_pace
 from srm_explorer.engine.runs.progress import Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.survey import LayerReading, Plan, most_moved, text_hash
+from srm_explorer.engine.runs.survey_journal import survey_standing
 from srm_explorer.engine.session import (
     PromptRecord,
     Session,
@@ -130,6 +132,9 @@ def test_interrupted_again_and_again_it_is_what_it_is_undisturbed(lab: Lab) -> N
         seen.append(len(found.forced.cells) + (0 if found.free is None else len(found.free.cells)))
         live = LiveRun(lab.path("cut").with_suffix(".run"))
         live.poll()
+        journal = JournalReader(lab.path("cut").with_suffix(".run"))
+        journal.poll()
+        assert survey_standing(journal) == found.standing
         assert live.session is not None
         assert same(live.session.survey(), found)
     assert seen == sorted(set(seen)), "each start goes on where the last one stopped"

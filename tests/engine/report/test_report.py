@@ -51,7 +51,11 @@ def few(session: Session, first: int, /, **changes: Any) -> Session:
 
 
 def test_a_page_stands_by_itself_and_tells_the_numbers_of_the_commands(session: Session) -> None:
-    made = report_of(session)
+    stages: list[tuple[str, float]] = []
+    made = report_of(session, told=lambda what, share: stages.append((what, share)))
+    planes = len(session.planes)
+    assert [what for what, _ in stages[planes:]] == ["tables", f"charts of plane 1 of {planes}", "texts"]
+    assert [share for _, share in stages] == [at / len(stages) for at in range(len(stages))]
     page = Page(made.html)
     assert made.left_out == ()
     assert "http" not in made.html.replace("http-equiv", "")

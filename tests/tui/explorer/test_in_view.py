@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.tui.backend.events import FoundRun, RunGrew, RunsFound
 from srm_explorer.tui.explorer import session_in_view
@@ -78,6 +79,26 @@ def test_nothing_is_said_to_be_missing_while_a_run_is_followed_and_nobody_says_t
         assert "resume" not in app.text()
 
     drive(test)
+
+
+def test_a_session_that_was_asked_for_by_name_stays_in_view_while_another_runs(
+    drive: Any, stored: Path, spread_session: Any
+) -> None:
+    other = paths.session_path("other")
+    half = spread_session(finished=7, name="other")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        controller = app.explorer.controller
+        controller.link.close()
+        controller.runs._first_look = True
+        controller.take_event(RunsFound((FoundRun(other, 0, 9, True),)))
+        controller.take_event(RunGrew(other, half, Progress("running", 7, 9, 2, 1, 4), "running"))
+        await until(lambda: "7 / 9 runs" in app.status_line(), "how far the other is")
+        await until(lambda: "storm" in app.text().splitlines()[0], "the session")
+        assert controller.sessions.path == stored
+        assert "other" not in app.text().splitlines()[0]
+
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_when_there_is_nothing_the_keys_that_help_are_told_once_that_is_known(drive: Any) -> None:

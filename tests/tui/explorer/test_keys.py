@@ -64,6 +64,13 @@ def test_u_beside_a_refused_text_drops_the_text_and_no_edit(drive: Any) -> None:
 
         await until(lambda: "certainty" in app.text(), "the sets")
         first = tokens()
+        offers = app.explorer.controller.offers
+        await type_tokens("some")
+        await until(lambda: "some" in app.text() and not app.explorer.intervention.form.editing, "the refusal")
+        assert offers("undo")
+        await pilot.press("3", "u")
+        await until(lambda: not offers("undo"), "nothing to be taken back")
+        assert offers("redo")
         await type_tokens("7")
         await until(lambda: tokens() == 7, "the edit")
         await type_tokens("lots")

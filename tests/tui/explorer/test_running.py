@@ -119,6 +119,10 @@ def test_of_the_runs_found_a_living_one_is_followed_and_else_the_newest_is_offer
     assert state.take_found(RunsFound((dead,))) is None
     assert state.offer is not None
     assert state.offer.line("C") == "a is unfinished: 3 of 9 runs are kept · C resumes"
+    state = RunsState()
+    state.take_found(RunsFound((dataclasses.replace(dead, neurons="10 of 40 neurons scored"),)))
+    assert state.offer is not None
+    assert state.offer.line("C") == "a is unfinished: 10 of 40 neurons scored are kept · C resumes"
 
 
 def test_an_offer_ends_where_somebody_else_resumes_or_removes_it() -> None:
