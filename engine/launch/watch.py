@@ -299,8 +299,10 @@ def _waiting_for(pid: int) -> str:
             except ExplorerError:
                 continue
             progress = Progress.from_dict(journal.progress())
-            facts = f" ({state})" if progress is not None and (state := _state_of(progress)) else ""
-            return f"waiting for {holder}, which runs {folder.stem}{facts}"
+            state = "" if progress is None else _state_of(progress)
+            if state and progress is not None and progress.stage != "running":
+                state = f"{_STAGES[progress.stage]}: {state}"
+            return f"waiting for {holder}, which runs {folder.stem}" + (f" ({state})" if state else "")
     return f"waiting for {holder}, which has the model's device"
 
 

@@ -153,6 +153,10 @@ class HistogramPainter(Painter[HistogramFigure]):
         axes.spines[["top", "right"]].set_visible(False)
 
 
+MOST_NAMED = 12
+"""Layers whose names all stand beside a map."""
+
+
 class SurveyMapPainter(Painter[SurveyMapFigure]):
     """Draws a survey's neurons as cells of a map: a row a layer, or a part of one; marked ones are framed."""
 
@@ -169,7 +173,9 @@ class SurveyMapPainter(Painter[SurveyMapFigure]):
         """Inches of the cells: square ones where there are few columns."""
         rows, columns = self.shown.effects.shape
         square = width * rows / max(columns, 1)
-        return min(max(square if self.shown.folded else 0.1 * rows, 0.35), 1.2 * width, max(0.16 * rows, 1.2))
+        # Of few layers each has its name beside it.
+        layers = rows * (Ruler("medium").line if rows <= MOST_NAMED else 0.1)
+        return min(max(square if self.shown.folded else layers, 0.35), 1.2 * width, max(0.16 * rows, 1.2))
 
     def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
         shown = self.shown

@@ -195,9 +195,15 @@ def test_who_waits_is_told_at_once_for_what(save: Callable[..., Session], capsys
             watch.show(Progress("waiting", waits_for=0))
         with Watch(quiet=True) as watch:
             watch.show(Progress("waiting", waits_for=os.getpid()))
+        surveying = Progress("survey", 20, 20, part=3, parts=11).to_dict()
+        # By itself, since a run tells it a few times a second at most.
+        (paths.sessions_folder() / "storm.run" / "progress.json").write_text(json.dumps(surveying), encoding="utf-8")
+        with Watch(quiet=False) as watch:
+            watch.show(Progress("waiting", waits_for=os.getpid()))
     assert capsys.readouterr().err.splitlines() == [
         f"srm-explorer: waiting for process {os.getpid()}, which runs storm (5 / 20 runs · 7 tok/s · 1:05 left)",
         "srm-explorer: waiting for another process, which has the model's device",
+        f"srm-explorer: waiting for process {os.getpid()}, which runs storm (surveying, parts: 3 of 11)",
     ]
 
 
