@@ -271,8 +271,9 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
     """Read a preset by name, an experiment file (.toml or .json), or the experiment of a session file.
 
     A name with "/" or ending in .toml or .json is a path. Paths inside a preset start from the working folder, those
-    inside a file from its folder. Captures and planes that belong to what is edited follow where overrides edit another
-    neuron, layer or direction in its place; those that an override names do not.
+    inside a file from its folder, those of a session from where they started when it ran, as long as that is there.
+    Captures and planes that belong to what is edited follow where overrides edit another neuron, layer or direction in
+    its place; those that an override names do not.
 
     Args:
         path_or_preset: as typed.
@@ -287,7 +288,8 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
     else:
         path = _preset(path_or_preset)
         base = paths.working_folder()
-    return with_overrides(_data(path, path.name), overrides, stem=path.stem, base=base, where=path.name)
+    data, recorded = _data(path, path.name)
+    return with_overrides(data, overrides, stem=path.stem, base=recorded or base, where=path.name)
 
 
 def with_overrides(
@@ -330,17 +332,21 @@ def _preset(name: str) -> Path:
     raise ExplorerError(f"there is no preset {shown(name)}", remedy=remedy)
 
 
-def _data(path: Path, where: str) -> dict[str, Any]:
+def _data(path: Path, where: str) -> tuple[dict[str, Any], Path | None]:
+    """The tables of an experiment, and the folder that a session of it says its paths start from, where it is there."""
     presets = available_presets()
     close = nearest(path.stem, presets)
     others = f"the preset '{close}'" if close else f"one of the presets {', '.join(presets)}"
     text = read_text(path, missing=f"check the path, or use {others}")
     if path.suffix != ".json":
-        return toml.parse(text, where)
+        return toml.parse(text, where), None
     data = parse_json(text, where)
     if isinstance(data, dict):
         tables = cast("dict[str, Any]", data)
         spec = tables.get("spec", tables)
         if isinstance(spec, dict):
-            return cast("dict[str, Any]", spec)
+            provenance = tables.get("provenance")
+            recorded = cast("dict[str, Any]", provenance).get("base") if isinstance(provenance, dict) else None
+            known = isinstance(recorded, str) and Path(recorded).is_absolute() and Path(recorded).is_dir()
+            return cast("dict[str, Any]", spec), Path(str(recorded)) if known else None
     raise ExplorerError("it holds no experiment", where=where, remedy="name a session file, or an experiment as JSON")

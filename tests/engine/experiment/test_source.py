@@ -29,6 +29,18 @@ def test_a_file_gives_its_stem_and_its_folder(tmp_path: Path) -> None:
     assert (source.name, source.base) == ("night watch", tmp_path)
 
 
+def test_paths_of_a_session_start_where_they_did_as_long_as_that_is_there(tmp_path: Path) -> None:
+    there, gone = tmp_path / "work", tmp_path / "gone"
+    there.mkdir()
+    spec = read_experiment("protocol")[0].to_dict()
+    for base, found in ((str(there), there), (str(gone), tmp_path), ("work", tmp_path), (7, tmp_path)):
+        saved = write(tmp_path, "s.json", json.dumps({"spec": spec, "provenance": {"base": base}}))
+        assert read_experiment(str(saved))[1].base == found
+    for odd in ([], None):
+        saved = write(tmp_path, "s.json", json.dumps({"spec": spec, "provenance": odd}))
+        assert read_experiment(str(saved))[1].base == tmp_path
+
+
 def test_a_preset_starts_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _, source = read_experiment("quick")
