@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from rich.control import Control
 from textual import events
 from textual._compositor import ChopsUpdate
 from textual.app import App
-from textual.dom import DOMNode
+from textual.dom import DOMNode, NoScreen
 from textual.drivers import linux_driver
 from textual.drivers._writer_thread import WriterThread
 from textual.screen import Screen
@@ -121,6 +122,14 @@ class QuietFocus(Widget):
 
     Textual styles and draws all of that anew at each turn of the focus, which over a slow line is half a screen.
     """
+
+    def focus(self, scroll_visible: bool = True) -> Self:
+        def go() -> None:
+            with contextlib.suppress(NoScreen):
+                self.screen.set_focus(self, scroll_visible=scroll_visible)
+
+        self.app.call_later(go)
+        return self
 
     def watch_has_focus(self, _has_focus: bool) -> None:
         """Leave the styles as they are."""

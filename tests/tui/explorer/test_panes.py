@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual._compositor import LayoutUpdate
+from textual._compositor import ChopsUpdate
 from textual.command import CommandPalette
 
 from srm_explorer.tui.experiment.files import Presets
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.sessions.screen import SessionsScreen
 from srm_explorer.tui.settings import load_settings, settings_path
+from srm_explorer.tui.widgets.chart import ChartView
 from srm_explorer.tui.widgets.dialogs import TooSmall
 from srm_explorer.tui.widgets.status import Going
 
-from .conftest import offered
+from .conftest import offered, painted
 
 
 def shown_panes(app: Any) -> list[int]:
@@ -36,19 +37,27 @@ def test_a_wide_screen_shows_all_panes_and_keys_go_between_them(drive: Any) -> N
 
 
 @pytest.mark.drawn
-def test_the_focus_turns_without_drawing_the_screen_anew(drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_focus_turns_without_sending_what_looks_the_same(
+    drive: Any, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "lit" in app.text() and painted(app), "the session")
         frames: list[Any] = []
-        monkeypatch.setattr(app, "_display", lambda screen, frame: frames.append(frame))
-        for number in (0, 1, 2):
-            await pilot.press("tab")
-            frame, *others = (pane.styles.border_top[1] for pane in (app.explorer.pane, *app.explorer.panes))
-            assert others.count(frame) == 1, "one frame tells where the focus is"
-            assert app.explorer.pane is app.explorer.panes[number]
-        assert frames
-        assert not [frame for frame in frames if isinstance(frame, LayoutUpdate)]
+        chart = next(chart for chart in app.explorer.query(ChartView) if chart.display)
+        x, y = chart.region.center
+        for number in (1, 2, 3, 1):
+            with monkeypatch.context() as seen:
+                seen.setattr(app, "_display", lambda screen, frame: frames.append(frame))
+                await pilot.press("tab")
+            frame, *every = (pane.styles.border_top for pane in (app.explorer.pane, *app.explorer.panes))
+            assert every.index(frame) == number - 1
+            assert every.count(frame) == 1, "one frame tells where the focus is"
+        sent = [frame for frame in frames if frame is not None]
+        assert sent
+        assert all(isinstance(frame, ChopsUpdate) for frame in sent), "no frame is the whole screen"
+        assert not [frame for frame in sent for row, start, end in frame.spans if row == int(y) and start <= x < end]
 
-    drive(test)
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_a_narrow_screen_shows_one_pane_at_a_time_with_the_same_keys(drive: Any) -> None:
