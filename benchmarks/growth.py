@@ -44,8 +44,9 @@ def grown(report: Report, of: str, prepare: Callable[[int], Callable[[], Any]]) 
         reset_peak()
         took = seconds(work)
         peaks.append(max(LEAST, memory("VmHWM") - before) / 2**20)
-        # What takes long needs no second look.
-        spent.append(statistics.median([took, *(seconds(work) for _ in range(2 if took < 2 else 0))]))
+        # What takes long needs no second look, what takes milliseconds a hundred.
+        looks = 1 if took > 2 else max(3, min(100, int(1 / took)))
+        spent.append(statistics.median([took, *(seconds(work) for _ in range(looks - 1))]))
     for what, unit, numbers in (("time", "s", spent), ("memory", "MB", peaks)):
         told = ", ".join(f"{times}x {brief(number)} {unit}" for times, number in zip(TIMES, numbers, strict=True))
         linear = TIMES[-1] * numbers[0]
