@@ -7,6 +7,7 @@
     cancel    it is cancelled; the same script, submitted again, goes on
     array     an experiment a task
     nodes     Ray on two nodes, which is warned in the middle as if the time ran out
+    actors    the same with Ray that the run starts itself, on one
     doctor    what `doctor` says of the machine, and of a job
 
 The scripts are as the page has them: only the experiment is another, and times are shorter. Two nodes are made up on
@@ -268,9 +269,19 @@ def array(trial: Trial) -> None:
 
 
 def nodes(trial: Trial) -> None:
-    """Warn Ray on two nodes, as if the time ran out."""
+    """Warn Ray on two nodes."""
     script = replaced(NODES, "run protocol ", f"run {RUN} ")
-    number = trial.slurm.submit(replaced(script, "--session n373", f"--session {trial.name}"), trial.name)
+    warned(trial, replaced(script, "--session n373", f"--session {trial.name}"))
+
+
+def actors(trial: Trial) -> None:
+    """Warn Ray that the run itself started, on one."""
+    warned(trial, replaced(one(trial), "srm-explorer run", "srm-explorer run --executor ray --actors 2"))
+
+
+def warned(trial: Trial, script: str) -> None:
+    """Warn a job as if its time ran out."""
+    number = trial.slurm.submit(script, trial.name)
     until(lambda: trial.finished() > 2, PATIENCE, "it does not begin")
     trial.slurm.says("scancel", "--signal=USR1", number)
     again(trial, number)
@@ -289,7 +300,7 @@ def doctor(trial: Trial) -> None:
 
 
 TRIALS: Mapping[str, Callable[[Trial], None]] = {
-    trial.__name__: trial for trial in (doctor, job, requeue, cancel, array, nodes)
+    trial.__name__: trial for trial in (doctor, job, requeue, cancel, array, nodes, actors)
 }
 
 
