@@ -38,7 +38,7 @@ class Pane(Vertical):
         self.number, self.title = number, title
         self._last: Widget | None = None
         self._is_framing = False
-        self._entitle("$text-muted")
+        self._entitle("$foreground-muted")
 
     async def furnish(self, content: Widget) -> None:
         self.content = content
@@ -67,7 +67,7 @@ class Pane(Vertical):
         self._is_framing = True
         self.set_class(is_within, "-entered", update=False)
         self.app.stylesheet.update_nodes([self])
-        self._entitle("bold $text" if is_within else "$text-muted")
+        self._entitle("bold $foreground" if is_within else "$foreground-muted")
         self._is_framing = False
 
     def _entitle(self, style: str) -> None:

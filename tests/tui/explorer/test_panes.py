@@ -52,6 +52,7 @@ def test_the_focus_turns_without_sending_what_looks_the_same(
             frame, *every = (pane.styles.border_top for pane in (app.explorer.pane, *app.explorer.panes))
             assert every.index(frame) == number - 1
             assert every.count(frame) == 1, "one frame tells where the focus is"
+            assert ["bold" in pane.border_title for pane in app.explorer.panes].index(True) == number - 1
         sent = [frame for frame in frames if frame is not None]
         assert sent
         assert all(isinstance(frame, ChopsUpdate) for frame in sent), "no frame is the whole screen"
