@@ -416,6 +416,9 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _places(self) -> tuple[Placed, ...]:
         width = self.scrollable_content_region.width
         if self._placed[0] != width:
+            if self._placed[0] >= 0:
+                # Rows may be asked for before the table hears that it is wider: what was painted is in other columns.
+                self._painted.clear()
             columns = self._columns
             if self._whole:
                 columns = [whole(column, self._widest.get(column.key, 0)) for column in columns]

@@ -164,6 +164,23 @@ def test_only_cells_that_changed_are_repainted() -> None:
     drive(test)
 
 
+def test_rows_may_change_before_the_table_hears_of_its_new_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        table = app.table
+        await pilot.resize_terminal(16, 12)
+        narrow = screen_lines(app)
+        monkeypatch.setattr(LineTable, "on_resize", lambda _: None)
+        await pilot.resize_terminal(60, 12)
+        table.set_rows(5000, lambda row, key: f"{key} {(row + 1) % 10}")
+        await pilot.pause()
+        wide = screen_lines(app)
+        assert len(table._places()) == len(COLUMNS)
+        assert all(f"{column.key} 1" in wide[1] for column in COLUMNS)
+        assert not all(f"{column.key} 0" in narrow[1] for column in COLUMNS)
+
+    drive(test)
+
+
 def test_rows_are_asked_for_only_when_they_come_into_view() -> None:
     async def test(app: Host, pilot: Pilot[None]) -> None:
         asked: set[int] = set()
