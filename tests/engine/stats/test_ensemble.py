@@ -158,10 +158,10 @@ def test_widths_must_agree() -> None:
 @pytest.mark.slow
 def test_many_planes_take_little_memory() -> None:
     rng = np.random.default_rng(0)
-    vectors, basis = rng.normal(size=(10_000, 128)), rng.normal(size=(64, 128))
+    vectors, basis = rng.normal(size=(3_000, 128)), rng.normal(size=(64, 128))
     tracemalloc.start()
     found = swept(vectors, basis, "perm", [0.2], 100)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.n_planes == 64 * 63
-    assert peak < 150e6
+    assert peak < 45e6, "half of what a number for each vector in each plane would take"

@@ -23,15 +23,18 @@ HALF = Progress("running", 200, 400, 50, 25, 50, 1000, 1930.4, 65.0)
 
 
 def line_of(app: Any) -> StatusLine:
-    """The line in view, drawn: it decides then what there is room for."""
-    app.text()
     return app.screen.query_one(StatusLine)
+
+
+def spans(app: Any) -> list[tuple[int, int, Hint]]:
+    """Where the last line tells which key; as it is drawn it decides what there is room for."""
+    app.text()
+    return line_of(app)._spans
 
 
 def shown(app: Any) -> list[Hint]:
     """What the last line in view tells, as it stands there."""
-    line = line_of(app)
-    return [hint for _, _, hint in line._spans]
+    return [hint for _, _, hint in spans(app)]
 
 
 def words(app: Any) -> list[str]:
@@ -277,7 +280,7 @@ def test_a_click_on_an_item_is_its_key(drive: Any, stored: Path) -> None:
         theta, threshold = app.explorer.results.state.theta, app.explorer.results.state.threshold
 
         async def click(name: str) -> None:
-            start, end, _ = next(span for span in line_of(app)._spans if span[2].does == name)
+            start, end, _ = next(span for span in spans(app) if span[2].does == name)
             await pilot.click(line_of(app), offset=((start + end) // 2, 0))
 
         await click("turn")
