@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -40,6 +41,9 @@ def own_threads() -> Iterator[None]:
     begin_test()
     yield
     until(lambda: not works_beside(), "the end of the work beside the screen")
+    # What is left of a screen stays, in caches of Textual: it is looked through once.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
