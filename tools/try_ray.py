@@ -39,7 +39,7 @@ SURVEY = ("survey", "demo", "--neurons", "0..19", "--layers", "0..5", "--then", 
 SURVEY += ("--set", "prompts.limit=4", "--set", "generation.tokens=24", "--set", "execution.rows=8")
 ACTORS = ("--executor", "ray", "--actors", "2")
 
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds that a run may take."""
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Else Ray listens to other machines all the same."""
