@@ -46,7 +46,7 @@ ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 RAY = "import sys; from ray._private import ray_constants as known; known.ENABLE_RAY_CLUSTER = True;"
 RAY += " from ray.scripts.scripts import main; sys.exit(main())"
 """Its command, which else lets nothing join a cluster that listens here alone."""
-FAREWELL = 20.0
+FAREWELL = 90.0
 """Seconds in which everything that a run started must be gone, once it is."""
 INTERRUPTED = 130
 
