@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _OUTCOME = {
     "session": "path of its file",
@@ -47,9 +51,9 @@ class Printed:
     fields: Mapping[str, str]
     at_times: Mapping[str, str]
 
-    def lacks(self, names: Iterable[str]) -> list[str]:
-        """What an object with fields of these names has too little or too much; empty where it is as it is told."""
-        return sorted(set(self.fields) ^ (set(names) - set(self.at_times)))
+    def text(self, data: Mapping[str, Any]) -> str:
+        """The object as it is printed: numbers that are not finite become null, which JSON can hold."""
+        return json.dumps(_jsonable(data), ensure_ascii=False, allow_nan=False)
 
 
 def _printed(of: str, fields: Mapping[str, str], at_times: Mapping[str, str] | None = None) -> Printed:
@@ -298,3 +302,15 @@ PRINTED: Mapping[str, Printed] = {
     ),
 }
 """By the name that `say_json` is given."""
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _jsonable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

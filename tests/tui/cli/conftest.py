@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, save_session
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
 from srm_explorer.tui.cli import main
+from srm_explorer.tui.cli.json_fields import Printed
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 WIDTH = 24
@@ -30,6 +31,19 @@ class Ended:
     status: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def told_as_in_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test prints with `--json` has the fields that the reference tells, and no others."""
+    as_text = Printed.text
+
+    def text(self: Printed, data: Mapping[str, Any]) -> str:
+        other = set(self.fields) ^ (set(data) - set(self.at_times))
+        assert not other, f"{self.of}: say in json_fields.py what became of {', '.join(sorted(other))}"
+        return as_text(self, data)
+
+    monkeypatch.setattr(Printed, "text", text)
 
 
 @pytest.fixture
