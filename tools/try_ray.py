@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,30 +53,47 @@ INTERRUPTED = 130
 
 def main() -> int:
     """Try them; return how many went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trials", nargs="*", metavar="TRIAL", default=list(TRIALS), help="which; all unless said")
-    parser.add_argument("--keep", type=Path, help="put the sessions there, and leave them")
+    with asked_for(TRIALS, __doc__, "try-ray-") as (names, work):
+        environment = {**os.environ, "TMPDIR": str(work / "t"), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+        # Where "auto" looks for clusters: there may be others on this machine.
+        environment["RAY_TMPDIR"] = str(work)
+        environment |= {f"XDG_{kind}_HOME": str(work / kind.lower()) for kind in ("STATE", "CONFIG", "DATA")}
+        (work / "t").mkdir(parents=True, exist_ok=True)
+        return carry_out(names, TRIALS, lambda name: Trial(work, environment, name))
+
+
+@contextlib.contextmanager
+def asked_for(trials: Iterable[str], about: str | None, prefix: str) -> Generator[tuple[list[str], Path]]:
+    """Which trials the command line names, and a folder for them, which goes with the block unless it is to be kept."""
+    known = list(trials)
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials", nargs="*", metavar="TRIAL", default=known, help="which; all unless said")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="put everything there, and leave it")
     arguments = parser.parse_args()
-    if unknown := set(arguments.trials) - set(TRIALS):
-        parser.error(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
+    if unknown := set(arguments.trials) - set(known):
+        parser.error(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     folder: Path | None = arguments.keep
-    work = (folder or Path(tempfile.mkdtemp(prefix="try-ray-"))).absolute()
-    environment = {**os.environ, "TMPDIR": str(work / "t"), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
-    # Where "auto" looks for clusters: there may be others on this machine.
-    environment["RAY_TMPDIR"] = str(work)
-    environment |= {f"XDG_{kind}_HOME": str(work / kind.lower()) for kind in ("STATE", "CONFIG", "DATA")}
-    (work / "t").mkdir(parents=True, exist_ok=True)
-    wrong = 0
+    work = (folder or Path(tempfile.mkdtemp(prefix=prefix))).absolute()
     try:
-        for name in arguments.trials:
-            began, trial = time.monotonic(), Trial(work, environment, name)
-            TRIALS[name](trial)
-            wrong += bool(trial.wrong)
-            told = "; ".join(trial.wrong).upper() or "nothing is lost, nothing differs"
-            print(f"{name}: {told}, {time.monotonic() - began:.0f} s", flush=True)
+        yield arguments.trials, work
     finally:
         if folder is None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def carry_out(names: Iterable[str], trials: Mapping[str, Callable[[Any], None]], begin: Callable[[str], Any]) -> int:
+    """Try one after the other, and tell what is not as it should be; how many went wrong.
+
+    Args:
+        begin: makes what a trial is given, which notes in `wrong` what is.
+    """
+    wrong = 0
+    for name in names:
+        began, trial = time.monotonic(), begin(name)
+        trials[name](trial)
+        wrong += bool(trial.wrong)
+        told = "; ".join(trial.wrong).upper() or "nothing is lost, nothing differs"
+        print(f"{name}: {told}, {time.monotonic() - began:.0f} s", flush=True)
     return wrong
 
 

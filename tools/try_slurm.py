@@ -6,6 +6,7 @@
     requeue   it is put back into the queue by hand, and goes on
     cancel    it is cancelled; the same script, submitted again, goes on
     array     an experiment a task
+    survey    it is warned while neurons are scored, and again while texts are written
     nodes     Ray on two nodes, which is warned in the middle as if the time ran out
     actors    the same with Ray that the run starts itself, on one
     doctor    what `doctor` says of the machine, and of a job
@@ -17,32 +18,30 @@ Slurm and munge as packages have them (`apt-get install slurmctld slurmd slurm-c
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from pathlib import Path
 
-from try_ray import content
+from try_ray import SURVEY, asked_for, carry_out, content
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "cluster.md"
 ONE, ARRAY, NODES = re.findall(r"```console[^\n]*\n(#!/bin/bash\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
-RUN = "demo --set prompts.limit=12 --set generation.tokens=48 --set controls.neurons=4 --set execution.rows=2"
-"""It takes longer than Slurm lets it: a minute."""
-SHORT = "demo --set prompts.limit=4 --set generation.tokens=8"
+RUN = "run demo --set prompts.limit=50 --set generation.tokens=48 --set controls.neurons=4 --set execution.rows=2"
+"""It takes longer than the minute in which Slurm warns it, also where nothing else runs."""
+SHORT = "run demo --set prompts.limit=4 --set generation.tokens=8"
 WARNED = ("--time=2", "--signal=USR1@60")
 """Slurm counts in minutes, and warns early, by up to half a minute."""
-PATIENCE = 900.0
+PATIENCE = 1800.0
 
 CONF = """
 ClusterName=tried
@@ -98,6 +97,8 @@ class Slurm:
         """Have its processes, until the end of the block."""
         munge = self.work / "munge"
         munge.mkdir(mode=0o755)
+        # Whoever has a socket of munge must be able to reach it.
+        self.work.chmod(0o755)
         (munge / "key").write_bytes(secrets.token_bytes(128))
         (munge / "key").chmod(0o400)
         first = 20000 + os.getpid() % 10000
@@ -142,7 +143,12 @@ class Slurm:
     def state(self, job: str) -> dict[str, str]:
         """What Slurm knows of a job."""
         told = self.says("scontrol", "-o", "show", "job", job)
-        return dict(pair.partition("=")[::2] for pair in told.split() if "=" in pair)
+        parts = (word.partition("=") for word in told.split())
+        return {name: value for name, is_told, value in parts if is_told}
+
+    def restarts(self, job: str) -> int:
+        """How often a job was queued again."""
+        return int(self.state(job).get("Restarts", 0))
 
     def ended(self, job: str) -> dict[str, str]:
         """Wait until it is over; what Slurm knows of it then."""
@@ -168,34 +174,35 @@ class Trial:
         """What its jobs wrote."""
         return "\n".join(path.read_text() for path in sorted(self.slurm.work.glob(f"{self.name}.out*")))
 
-    def finished(self, session: str = "") -> int:
-        """How many batches are in the journal."""
-        journal = self.slurm.work / "sessions" / f"{session or self.name}.run" / "events.jsonl"
-        return journal.read_text().count('"event":"batch"') if journal.exists() else 0
+    def journalled(self, what: str = '"event":"batch"') -> int:
+        """How often something is told in the journal; unless said, how many batches are."""
+        journal = self.slurm.work / "sessions" / f"{self.name}.run" / "events.jsonl"
+        return journal.read_text().count(what) if journal.exists() else 0
 
-    def is_over(self, job: str, code: str = "0:0") -> dict[str, str]:
-        """Wait for the end of a job, which is to be this one."""
+    def is_over(self, job: str) -> None:
+        """Wait for the end of a job, which is to be a good one."""
         told = self.slurm.ended(job)
-        self.expect(told.get("ExitCode") == code, f"it ended as {told.get('JobState')}, {told.get('ExitCode')}")
-        return told
+        self.expect(told.get("ExitCode") == "0:0", f"it ended as {told.get('JobState')}, {told.get('ExitCode')}")
 
-    def compare(self, run: str, session: str = "") -> None:
-        """Hold a session against what one process makes."""
-        name = "local-" + re.sub(r"\W+", "-", run)
+    def compare(self, command: str, session: str = "") -> None:
+        """Hold a session, and a survey's table, against what one process makes."""
+        name = "local-" + re.sub(r"\W+", "-", command)
         sessions = self.slurm.work / "sessions"
         if not (sessions / f"{name}.json").exists():
-            command = [*f"srm-explorer run {run} --session {name}".split()]
-            command[0] = str(self.slurm.work / "srm" / "bin" / command[0])
             subprocess.run(
-                command,
+                ["srm-explorer", *asked(command, name).split()],
+                executable=self.slurm.work / "srm" / "bin" / "srm-explorer",
                 cwd=self.slurm.work,
                 env=self.slurm.environment,
                 capture_output=True,
                 check=True,
                 timeout=PATIENCE,
             )
-        wanted, made = content(sessions, name), content(sessions, session or self.name)
-        self.expect(wanted is not None and wanted == made, "another session")
+        made = session or self.name
+        wanted = content(sessions, name)
+        self.expect(wanted is not None and wanted == content(sessions, made), "another session")
+        for table in self.slurm.work.glob(f"{name}.csv"):
+            self.expect(table.read_bytes() == table.with_stem(made).read_bytes(), "another table")
 
 
 def until(holds: Callable[[], bool], seconds: float, what: str) -> None:
@@ -211,8 +218,14 @@ def until(holds: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.5)
 
 
-def one(trial: Trial) -> str:
-    return replaced(ONE, "protocol --set model.device=cuda --session n373", f"{RUN} --session {trial.name}")
+def asked(command: str, session: str) -> str:
+    """A command with where its results go: a session, and a table of a survey."""
+    table = f" --csv {session}.csv" if command.startswith("survey") else ""
+    return f"{command} --session {session}{table}"
+
+
+def one(trial: Trial, command: str = RUN) -> str:
+    return replaced(ONE, "run protocol --set model.device=cuda --session n373", asked(command, trial.name))
 
 
 def replaced(script: str, old: str, new: str) -> str:
@@ -225,22 +238,23 @@ def job(trial: Trial) -> None:
     again(trial, trial.slurm.submit(one(trial), trial.name, *WARNED))
 
 
-def again(trial: Trial, number: str) -> None:
-    told = trial.is_over(number)
-    trial.expect(int(told.get("Restarts", 0)) > 0, "it was never queued again")
-    trial.expect("finishing the batch" in trial.out(), "it does not say that it was warned")
+def again(trial: Trial, number: str, command: str = RUN, what: str = "batch") -> None:
+    trial.is_over(number)
+    trial.expect(trial.slurm.restarts(number) > 0, "it was never queued again")
+    trial.expect(f"finishing the {what}" in trial.out(), "it does not say that it was warned")
     trial.expect("resuming" in trial.out(), "it began anew")
     trial.expect("DUE TO TIME LIMIT" not in trial.out(), "it was killed when its time was over")
-    trial.compare(RUN)
+    trial.compare(command)
 
 
 def requeue(trial: Trial) -> None:
     """Put it back by hand, as a preemption does."""
     number = trial.slurm.submit(one(trial), trial.name)
-    until(lambda: trial.finished() > 2, PATIENCE, "it does not begin")
+    until(lambda: trial.journalled() > 2, PATIENCE, "it does not begin")
     trial.expect(not trial.slurm.says("scontrol", "requeue", number), "it cannot be queued again")
-    told = trial.is_over(number)
-    trial.expect(told.get("Restarts") == "1", f"it was begun again {told.get('Restarts')} times")
+    trial.is_over(number)
+    times = trial.slurm.restarts(number)
+    trial.expect(times == 1, f"it was begun again {times} times")
     trial.expect("resuming" in trial.out(), "it began anew")
     trial.compare(RUN)
 
@@ -248,7 +262,7 @@ def requeue(trial: Trial) -> None:
 def cancel(trial: Trial) -> None:
     """Cancel it, and submit it again."""
     number = trial.slurm.submit(one(trial), trial.name)
-    until(lambda: trial.finished() > 2, PATIENCE, "it does not begin")
+    until(lambda: trial.journalled() > 2, PATIENCE, "it does not begin")
     trial.slurm.says("scancel", number)
     trial.expect(trial.slurm.ended(number)["JobState"] == "CANCELLED", "it is not cancelled")
     trial.is_over(trial.slurm.submit(one(trial), trial.name))
@@ -258,19 +272,20 @@ def cancel(trial: Trial) -> None:
 
 def array(trial: Trial) -> None:
     """Run an experiment a task."""
-    neurons = [f"{SHORT} --set interventions.0.neurons=[{neuron}]" for neuron in (3, 5)]
-    lines = [f"{run} --session {trial.name}-{number}\n" for number, run in enumerate(neurons)]
+    commands = [f"{SHORT} --set interventions.0.neurons=[{neuron}]" for neuron in (3, 5)]
+    asked_for = [asked(command, f"{trial.name}-{number}") for number, command in enumerate(commands)]
+    lines = [f"{line.removeprefix('run ')}\n" for line in asked_for]
     (trial.slurm.work / "experiments.txt").write_text("".join(lines))
     options = (f"--output={trial.slurm.work / trial.name}.out-%a",)
     number = trial.slurm.submit(ARRAY, trial.name, *options)
-    for task, run in enumerate(neurons):
+    for task, command in enumerate(commands):
         trial.is_over(f"{number}_{task}")
-        trial.compare(run, f"{trial.name}-{task}")
+        trial.compare(command, f"{trial.name}-{task}")
 
 
 def nodes(trial: Trial) -> None:
     """Warn Ray on two nodes."""
-    script = replaced(NODES, "run protocol ", f"run {RUN} ")
+    script = replaced(NODES, "run protocol ", f"{RUN} ")
     warned(trial, replaced(script, "--session n373", f"--session {trial.name}"))
 
 
@@ -282,9 +297,24 @@ def actors(trial: Trial) -> None:
 def warned(trial: Trial, script: str) -> None:
     """Warn a job as if its time ran out."""
     number = trial.slurm.submit(script, trial.name)
-    until(lambda: trial.finished() > 2, PATIENCE, "it does not begin")
+    until(lambda: trial.journalled() > 2, PATIENCE, "it does not begin")
     trial.slurm.says("scancel", "--signal=USR1", number)
     again(trial, number)
+
+
+def survey(trial: Trial) -> None:
+    """Warn a survey in either of its stages."""
+    command = " ".join(SURVEY)
+    number = trial.slurm.submit(one(trial, command), trial.name)
+    for begun, depth in enumerate(("forced", "free")):
+        until(partial(in_stage, trial, depth), PATIENCE, f"nothing of it is {depth}")
+        trial.slurm.says("scancel", "--signal=USR1", number)
+        until(lambda begun=begun: trial.slurm.restarts(number) > begun, PATIENCE, "it is not queued again")
+    again(trial, number, command, "part")
+
+
+def in_stage(trial: Trial, depth: str) -> bool:
+    return trial.journalled(f'"depth":"{depth}"') > 0
 
 
 def doctor(trial: Trial) -> None:
@@ -292,7 +322,7 @@ def doctor(trial: Trial) -> None:
     tools = trial.slurm.work / "srm" / "bin"
     outside = trial.slurm.says(str(tools / "srm-explorer"), "doctor")
     trial.expect("Slurm is here, and this is no job of it" in outside, "it does not see Slurm")
-    number = trial.slurm.submit(replaced(one(trial), f"run {RUN} --session {trial.name}", "doctor"), trial.name)
+    number = trial.slurm.submit(replaced(one(trial), asked(RUN, trial.name), "doctor"), trial.name)
     trial.is_over(number)
     trial.expect(
         re.search(rf"Slurm job {number} · 1 node \(n[12]\) .*8 cores · 1:59 h left", trial.out()), "not its job"
@@ -300,35 +330,18 @@ def doctor(trial: Trial) -> None:
 
 
 TRIALS: Mapping[str, Callable[[Trial], None]] = {
-    trial.__name__: trial for trial in (doctor, job, requeue, cancel, array, nodes, actors)
+    trial.__name__: trial for trial in (doctor, job, requeue, cancel, array, survey, nodes, actors)
 }
 
 
 def main() -> int:
     """Try them; return how many went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trials", nargs="*", metavar="TRIAL", default=list(TRIALS), help="which; all unless said")
-    parser.add_argument("--keep", type=Path, help="put everything there, and leave it")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.trials) - set(TRIALS):
-        parser.error(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
-    keep: Path | None = arguments.keep
-    work = (keep or Path(tempfile.mkdtemp(prefix="try-slurm-"))).absolute()
-    slurm, wrong = Slurm(work), 0
     # Else its processes outlive it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
+    with asked_for(TRIALS, __doc__, "try-slurm-") as (names, work):
+        slurm = Slurm(work)
         with slurm.running():
-            for name in arguments.trials:
-                began, trial = time.monotonic(), Trial(slurm, name)
-                TRIALS[name](trial)
-                wrong += bool(trial.wrong)
-                told = "; ".join(trial.wrong).upper() or "nothing is lost, nothing differs"
-                print(f"{name}: {told}, {time.monotonic() - began:.0f} s", flush=True)
-    finally:
-        if keep is None:
-            shutil.rmtree(work, ignore_errors=True)
-    return wrong
+            return carry_out(names, TRIALS, lambda name: Trial(slurm, name))
 
 
 if __name__ == "__main__":
