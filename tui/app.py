@@ -41,7 +41,7 @@ from srm_explorer.tui.terminal.jobs import JobControl
 from srm_explorer.tui.terminal.replies import TerminalReply
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
 from srm_explorer.tui.themes import NAMES, READABLE, readable
-from srm_explorer.tui.widgets.dialogs import COLUMNS, ROWS, TooSmall
+from srm_explorer.tui.widgets.dialogs import TooSmall, has_room
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.still import Stills
 from srm_explorer.tui.widgets.token_strip import draw_lines
@@ -140,10 +140,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         await super().on_event(event)
 
     def on_resize(self, event: events.Resize) -> None:
-        self.fit(event.size.width, event.size.height)
-
-    def fit(self, width: int, height: int) -> None:
-        if (width < COLUMNS or height < ROWS) != isinstance(self.screen, TooSmall):
+        if has_room(event.size) == isinstance(self.screen, TooSmall):
             if isinstance(self.screen, TooSmall):
                 self.pop_screen()
             else:
@@ -266,7 +263,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             getattr(self.screen, "refuse", self.explorer.refuse)(error)
 
     def action_command_palette(self) -> None:
-        if not isinstance(self.screen, Palette):
+        if not isinstance(self.screen, Palette | TooSmall):
             self.push_screen(Palette())
 
     def action_leave(self) -> None:

@@ -193,7 +193,7 @@ class ImportScreen(ModalScreen[Path | None]):
     def _take(self, result: _Imported | ExplorerError) -> None:
         if isinstance(result, ExplorerError):
             self._end(str(result), is_problem=True)
-        elif len(result.lines) == 1:
+        elif len(result.lines) == 1 and self.is_active:
             self.dismiss(result.path)
         else:
             self._made = result

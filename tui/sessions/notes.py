@@ -149,8 +149,10 @@ class NotesScreen(Screen[str | None]):
         self.query_one(StatusLine).said = (self._summary, "warning" if message else "good")
         if self._draft is not None and area.text == session.notes:
             self._draft.forget()
-        if self._leaving:
+        # What stands on it, such as the palette, would be closed in its stead.
+        if self._leaving and self.is_active:
             self.dismiss(self._summary)
+        self._leaving = False
 
 
 DRAFTS = 9

@@ -12,6 +12,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.geometry import Size
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
@@ -182,6 +183,11 @@ COLUMNS, ROWS = 60, 16
 """The smallest terminal that shows more than a message."""
 
 
+def has_room(size: Size) -> bool:
+    """Whether a terminal of this size shows more than a plain message."""
+    return size.width >= COLUMNS and size.height >= ROWS
+
+
 class TooSmall(Screen[None]):
     """A plain message until the terminal is larger."""
 
@@ -195,6 +201,11 @@ class TooSmall(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(f"make this terminal at least {COLUMNS} x {ROWS}\nq quits", markup=False)
+
+    def on_screen_resume(self) -> None:
+        """Give way also where the terminal grew while a box stood on it, which work in the background had opened."""
+        if has_room(self.app.size):
+            self.dismiss()
 
 
 def named_here(name: str) -> str:

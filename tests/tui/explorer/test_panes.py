@@ -13,7 +13,7 @@ from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.sessions.screen import SessionsScreen
 from srm_explorer.tui.settings import load_settings, settings_path
 from srm_explorer.tui.widgets.chart import ChartView
-from srm_explorer.tui.widgets.dialogs import TooSmall
+from srm_explorer.tui.widgets.dialogs import Confirm, TooSmall
 from srm_explorer.tui.widgets.status import Going
 
 from .conftest import offered, painted
@@ -103,6 +103,21 @@ def test_below_the_smallest_size_there_is_a_plain_message_until_there_is_room(
         await pilot.resize_terminal(100, 30)
         await until(lambda: app.screen is app.explorer, "the explorer")
         await until(lambda: shown_panes(app) == [2], "the pane")
+
+    drive(test)
+
+
+def test_the_plain_message_gives_way_also_from_under_a_box_that_opened_on_it(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.resize_terminal(20, 5)
+        await until(lambda: isinstance(app.screen, TooSmall), "the message")
+        await pilot.press("ctrl+p")
+        assert isinstance(app.screen, TooSmall)
+        app.push_screen(Confirm("asked by work in the background"))
+        await pilot.resize_terminal(100, 30)
+        await until(lambda: isinstance(app.screen, Confirm), "the question")
+        await pilot.press("escape")
+        await until(lambda: app.screen is app.explorer, "the explorer")
 
     drive(test)
 

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine.session import load_session, save_session
+from srm_explorer.engine.session.store import folder_lock
 from srm_explorer.tui.sessions.notes import NotesDraft, NotesScreen
+from srm_explorer.tui.widgets.dialogs import Confirm
+from srm_explorer.tui.widgets.status import StatusLine
 from tests.waiting import until
 
 
@@ -30,6 +33,25 @@ def test_notes_are_saved_into_the_session_with_its_vectors(shelf: Any, drive: An
     assert after.notes == "old\nnew q!"
     assert after.changed(notes="old", revision=before.revision, saved=before.saved) == before
     assert after.vectors().keys() == before.vectors().keys()
+
+
+def test_notes_that_are_saved_under_a_box_close_neither_it_nor_themselves(shelf: Any, drive: Any) -> None:
+    shelf.save("calm", notes="old")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "old" in app.text())
+        with folder_lock(shelf.folder):
+            await pilot.press("!", "escape")
+            app.push_screen(Confirm("really?"))
+            await until(lambda: isinstance(app.screen, Confirm))
+        await until(lambda: load_session(shelf.path("calm")).notes == "old!")
+        await until(lambda: app.shown.query_one(StatusLine).said[0] == "notes saved in calm")
+        assert isinstance(app.screen, Confirm)
+        await pilot.press("y", "escape")
+        await until(lambda: app.answers)
+        assert app.answers == ["notes saved in calm"]
+
+    drive(opened(shelf), test)
 
 
 def test_left_unchanged_nothing_is_written(shelf: Any, drive: Any) -> None:
