@@ -15,7 +15,7 @@ from srm_explorer.engine.session.store import created_in
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.view import ExplorerView
 from srm_explorer.tui.results.export import EXPORTS, ExportKind, ask_for_figure, write_new
-from srm_explorer.tui.widgets.dialogs import Ask, Choose, named_here
+from srm_explorer.tui.widgets.dialogs import Ask, Choose, file_problem, named_here, typed_file
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class SessionInView:
             if name is None:
                 return
             try:
-                written = view.results.export(kind, paths.absolute(paths.expanded(name)))
+                written = view.results.export(kind, typed_file(name))
             except ExplorerError as error:
                 view.refuse(error)
             else:
@@ -261,7 +261,7 @@ class SessionInView:
 
         def named(name: str | None) -> None:
             if name is not None:
-                file = paths.absolute(paths.expanded(name))
+                file = typed_file(name)
                 view.say(f"writing {file.name}")
                 view.background.run(lambda: made(session, file), written)
 
@@ -307,12 +307,4 @@ def name_problem(name: str) -> str:
 
 
 def _file_problem(name: str) -> str:
-    try:
-        path = paths.expanded(name)
-    except ExplorerError as error:
-        return str(error)
-    if not name.strip():
-        return "name a file"
-    if path.is_dir():
-        return "that is a folder"
-    return f"'{name}' is there already" if path.exists() else ""
+    return file_problem(name) or (f"'{name}' is there already" if typed_file(name).exists() else "")

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import HistogramFigure, SurveyMapFigure, exploratory_sidecar, tables_as_csv
 from srm_explorer.engine.figures.paper import (
@@ -26,7 +25,7 @@ from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.charts.picture import Picture, svg_of
 from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.results.study_model import StudyPage
-from srm_explorer.tui.widgets.dialogs import Ask, Confirm, file_problem, named_here
+from srm_explorer.tui.widgets.dialogs import Ask, Confirm, file_problem, named_here, typed_file
 from srm_explorer.tui.widgets.status import Tone
 
 ExportKind = Literal["single", "double", "svg", "text", "ansi", "csv"]
@@ -62,7 +61,7 @@ def ask_for_file(push: Push, stem: str, endings: Sequence[str], write: Callable[
     def named(typed: str | None) -> None:
         if typed is None:
             return
-        path = paths.absolute(paths.expanded(typed.strip()))
+        path = typed_file(typed)
         if not path.exists():
             write(path)
             return

@@ -13,7 +13,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.sessions.row import Row
 from srm_explorer.tui.sessions.table import facts_of
-from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem, named_here
+from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem, named_here, typed_file
 from srm_explorer.tui.widgets.status import Tone
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class SessionActions:
                 default = named_here(f"{row.path.stem}.{ending}")
 
                 def problem(typed: str) -> str:
-                    is_taken = kind == "p" and not file_problem(typed) and Path(typed).expanduser().exists()
+                    is_taken = kind == "p" and not file_problem(typed) and typed_file(typed).exists()
                     return "there is such a file already; name another one" if is_taken else file_problem(typed)
 
                 self._push(
@@ -179,7 +179,7 @@ class SessionActions:
     def _export_to(self, row: Row, typed: str | None, kind: str) -> None:
         if typed is None:
             return
-        file = Path(typed).expanduser()
+        file = Path(typed.strip()).expanduser()
         if file.exists() and kind != "p":
             self._push(
                 Confirm(f"{file} is there already", yes="replace it", no="keep it"),
@@ -192,11 +192,11 @@ class SessionActions:
         """Ask for a packed session and save it in a folder, under another name where its own is taken."""
 
         def problem(typed: str) -> str:
-            return file_problem(typed) or ("" if Path(typed).expanduser().is_file() else "there is no such file")
+            return file_problem(typed) or ("" if typed_file(typed).is_file() else "there is no such file")
 
         def take(typed: str | None) -> None:
             if typed is not None:
-                self._unpack(Path(typed).expanduser(), folder, None)
+                self._unpack(typed_file(typed), folder, None)
 
         self._push(Ask("Unpack which file, that `sessions pack` wrote?", named_here(""), check=problem), take)
 

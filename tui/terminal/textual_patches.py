@@ -18,6 +18,7 @@ from textual.drivers import linux_driver
 from textual.drivers._writer_thread import WriterThread
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -151,6 +152,15 @@ def install_quiet_focus() -> None:
     """Have no screen draw itself whole at each turn of the focus: what has it, or had it, draws itself."""
     focused: Any = vars(Screen)["focused"]
     focused._repaint = False
+
+
+def install_whole_paste() -> None:
+    """Have a line of text take what was copied as it takes what a terminal pastes: several lines are refused aloud."""
+
+    def paste(self: Input) -> None:
+        self.app.post_message(events.Paste(self.app.clipboard))
+
+    Input.action_paste = paste
 
 
 def install_lasting_writer() -> None:

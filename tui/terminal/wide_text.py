@@ -1,6 +1,11 @@
-"""Texts that terminals give different numbers of cells: what comes after one stands where it would in any terminal."""
+"""Texts that terminals give different numbers of cells: what comes after one stands where it would in any terminal.
+
+Characters that would act on the terminal, wherever they come from, never reach it.
+"""
 
 from __future__ import annotations
+
+import re
 
 from rich.color import ColorSystem
 from rich.console import Console
@@ -12,6 +17,9 @@ from srm_explorer.tui.text import UNSURE
 
 # Of the source of `Strip.render` that this file stands in for.
 KNOWN = frozenset({"2ba7a4913a72125d"})
+
+_ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control and direction signs, which have no cells: without them the rest stands where it was."""
 
 _SAVE, _RESTORE = "\x1b7", "\x1b8"
 
@@ -42,6 +50,8 @@ def _render(self: Strip, console: Console) -> str:
     while at < len(segments):
         text, style, _ = segments[at]
         at += 1
+        if not text.isprintable():
+            text = _ACTING.sub("", text)
         if text.isascii() or UNSURE.search(text) is None:
             parts.append(painted(text, style))
             continue

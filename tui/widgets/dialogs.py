@@ -216,13 +216,24 @@ def named_here(name: str) -> str:
         return name
 
 
+def typed_file(typed: str) -> Path:
+    """The file that a text names, as it is meant from the working folder.
+
+    Raises:
+        ExplorerError: a `~user` who is nobody, or the working folder is gone.
+    """
+    return paths.absolute(paths.expanded(typed.strip()))
+
+
 def file_problem(typed: str) -> str:
     """Why a text names no file that can be written; empty where it does."""
     if not typed.strip():
         return "name a file"
     try:
-        file = Path(typed.strip()).expanduser()
+        file = typed_file(typed)
         return f"{file} is a folder; name a file" if file.is_dir() else ""
+    except ExplorerError as error:
+        return str(error)
     except (OSError, RuntimeError, ValueError) as error:
         return f"this is no file: {error}"
 

@@ -196,7 +196,9 @@ def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Pat
         await until(lambda: painted(app), "the chart, painted")
         await pilot.press("X")
         await until(lambda: "export the chart" in app.text(), "the question")
-        await pilot.press("t", "ctrl+u", *"chart.txt", "enter")
+        await pilot.press("t", "ctrl+u", *"none/../..", "enter")
+        await until(lambda: "is a folder; name a file" in app.text(), "the refusal")
+        await pilot.press("ctrl+u", *"chart.txt", "enter")
         await until(lambda: "written to" in app.status_line(), "the file")
 
     drive(test, LaunchOptions(session=stored))

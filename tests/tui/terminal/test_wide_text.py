@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pyte import modes as pyte_modes
 from rich.cells import cell_len
 from rich.console import Console
+from rich.segment import Segment
 from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.strip import Strip
@@ -127,6 +128,15 @@ def test_a_cell_that_is_repainted_alone_leaves_the_others_as_they_are() -> None:
                 assert [line[places[0].end] for line in lines] == [" "] * 3
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("text", ["a\x1b[31mb", "a\x9b31mb", "a\nb\x7f", "a\u202eb\u2066", "ہ\u200fa\x07"])
+def test_no_text_acts_on_the_terminal(text: str) -> None:
+    strip = Strip([Segment(text), Segment("|")])
+    sent = strip.render(Console(force_terminal=True))
+    own = sent.replace("\x1b7", "").replace("\x1b8", "")
+    assert own.isprintable()
+    assert cell_len(own) == strip.cell_length
 
 
 TEXTS = st.lists(st.sampled_from(SCRIPTS), max_size=8).map("".join) | st.text(max_size=20)
