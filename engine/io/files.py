@@ -61,10 +61,11 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> Non
     path = paths.absolute(path)
     made: list[Path] = []
     try:
-        target = path.resolve()
-        if target.exists() and not target.is_file():
-            what = "a folder has this name" if target.is_dir() else f"cannot be replaced: {NOT_REGULAR}"
+        # Of the name itself: what /dev/stdout leads to has none.
+        if path.exists() and not path.is_file():
+            what = "a folder has this name" if path.is_dir() else f"cannot be replaced: {NOT_REGULAR}"
             raise ExplorerError(what, where=str(path), remedy="name a file")
+        target = path.resolve()
         made = make_folder(target.parent)
         _replace(target, content)
     except BaseException as error:

@@ -268,6 +268,10 @@ def notes_command(session: str, text: str | None, add: bool) -> None:
             say(*map(visible, opened.notes.splitlines()))
         return
     written = sys.stdin.read() if text == "-" else text
+    if text == "-" and not written.strip():
+        # A command before the pipe that failed, or a closed standard input, is no wish to drop them.
+        what = "nothing came on standard input, and the notes stay as they are"
+        raise ExplorerError(what, where=opened.name, remedy="name '' instead of - to drop them")
     if add and opened.notes:
         written = f"{opened.notes.rstrip()}\n\n{written}"
     saved = save_session(opened.changed(notes=written.rstrip("\n")), paths.session_path(session))

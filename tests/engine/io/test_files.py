@@ -119,11 +119,18 @@ def test_what_a_killed_save_left_is_removed_after_a_day(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-2-bb", "kept.json"]
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_what_is_no_regular_file_is_neither_read_nor_replaced(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["pipe", "open pipe", "device", "folder"])
+def test_what_is_no_regular_file_is_neither_read_nor_replaced(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
     path = tmp_path / "x.json"
     if kind == "pipe":
         os.mkfifo(path)
+    elif kind == "open pipe":
+        # As /dev/stdout is before another command: what it leads to has no name.
+        ends = os.pipe()
+        request.addfinalizer(lambda: [os.close(end) for end in ends])
+        path.symlink_to(f"/dev/fd/{ends[1]}")
     elif kind == "device":
         path.symlink_to("/dev/zero")
     else:

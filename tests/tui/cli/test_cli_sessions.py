@@ -304,13 +304,20 @@ def test_nothing_is_deleted_for_good_unasked(srm: Callable[..., Any], save: Call
     assert srm("sessions", "restore").status == 0
 
 
-def test_notes_are_printed_and_written(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+def test_notes_are_printed_and_written(
+    srm: Callable[..., Any], save: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
     save()
     assert srm("sessions", "notes", "storm").out == ""
     assert srm("sessions", "notes", "storm", "seen twice").out == "notes saved in storm\n"
     srm("sessions", "notes", "storm", "--add", "and again")
     assert srm("sessions", "notes", "storm").out == "seen twice\n\nand again\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    refused = srm("sessions", "notes", "storm", "-")
+    assert (refused.status, "nothing came on standard input" in refused.err) == (1, True)
     assert load_session(paths.session_path("storm")).notes == "seen twice\n\nand again"
+    srm("sessions", "notes", "storm", "")
+    assert load_session(paths.session_path("storm")).notes == ""
 
 
 def test_a_session_goes_into_one_file_and_comes_out_of_it(
