@@ -287,6 +287,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             return
         self.leaving = True
         self.status = status
+        self._jobs.leave()
         self.stills.end()
         if self._is_used and self.explorer.has_hints:
             # A file that cannot be written is told when something is set in it, and the hints stay.

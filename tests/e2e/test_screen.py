@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -317,6 +318,30 @@ def test_replies_are_no_keys_and_what_keys_write_is(bench: Bench, terminal: Call
     screen.press("\x1b[113;;113u")
     assert screen.wait_for_end() == 0
     assert screen.left_in_order()
+
+
+CONTINUED_LATE = """
+import os, signal
+from textual.drivers.linux_driver import LinuxDriver
+from srm_explorer.tui.cli import main
+
+def close(driver, close=LinuxDriver.close):
+    close(driver)
+    if driver._app.leaving:
+        os.kill(os.getpid(), signal.SIGCONT)
+
+LinuxDriver.close = close
+raise SystemExit(main([]))
+"""
+
+
+def test_a_screen_that_is_continued_while_it_ends_ends(own_folders: Path, tmp_path: Path, office: Path) -> None:
+    env = {**environment(), "TMPDIR": str(office)}
+    # A shell that hangs up sends this signal too, and it comes whenever it does.
+    with Terminal([sys.executable, "-P", "-c", CONTINUED_LATE], env, tmp_path) as screen:
+        screen.wait_for("No runs to show yet")
+        screen.send_signal(signal.SIGHUP)
+        assert screen.wait_for_end() == 128 + signal.SIGHUP
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

@@ -45,12 +45,16 @@ class JobControl:
             loop.add_signal_handler(signal.SIGTSTP, self.stop)
             loop.add_signal_handler(signal.SIGCONT, self._begin_again)
 
-    @contextmanager
-    def left_to_the_system(self) -> Generator[None]:
-        """Leave the signals to the system while others have the terminal: an editor that is stopped stops us too."""
+    def leave(self) -> None:
+        """Take no signals any more: a terminal taken anew while the program ends keeps it from ending."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTSTP, signal.SIGCONT):
             loop.remove_signal_handler(number)
+
+    @contextmanager
+    def left_to_the_system(self) -> Generator[None]:
+        """Leave the signals to the system while others have the terminal: an editor that is stopped stops us too."""
+        self.leave()
         try:
             yield
         finally:
