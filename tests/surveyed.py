@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.experiment import Experiment, conditions, survey_settings
+from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.runs.journal_records import RunStart
+from srm_explorer.engine.runs.plan import Layout
+from srm_explorer.engine.runs.survey_journal import SurveyKept, SurveyPlanned
 from srm_explorer.engine.session import (
     ForcedScores,
     FreeRuns,
@@ -24,6 +29,24 @@ SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.2.hook_resid_post"
 WIDTH = 16
 TOKENS = {0: " door", 1: "it's\x1b[31m", 2: "\ufffd", 3: "\u202e", 4: "𝄞"}
 """Texts of token ids; every neuron promotes 0, 1 and 2, and demotes 3, 4 and 5."""
+
+
+def begun(session: Session, *, parts: int) -> JournalWriter:
+    """The folder of its run, which is not over: the baseline, and so many of the parts of ten neurons that it scores.
+
+    Its writer is this process until it is closed.
+    """
+    path = session.path
+    assert path is not None
+    layout = Layout(len(session.runs), 0, (tuple(range(len(session.runs))),))
+    start = RunStart(session.prompts, created=session.created)
+    writer = JournalWriter.create(paths.run_folder(path), session.spec, layout=layout, extra=start)
+    writer.append_batch(0, session.runs, session.vectors(), receipt={})
+    spans = tuple((first, first + 10) for first in range(0, 40, 10))
+    writer.event(SurveyPlanned("plan.safetensors", "", spans, (), 8, 8))
+    for part in range(parts):
+        writer.event(SurveyKept("forced", part, f"part-{part}.safetensors", "", 8))
+    return writer
 
 
 def surveyed(

@@ -18,7 +18,7 @@ from srm_explorer.engine.experiment.directions import (
 )
 from srm_explorer.engine.experiment.model_fit import apart_from_all
 from srm_explorer.engine.experiment.positions import positions_text
-from srm_explorer.engine.figures.numbers import count_of, short
+from srm_explorer.engine.figures.numbers import short
 from srm_explorer.engine.figures.table import EXPLORATORY
 from srm_explorer.engine.session import PlaneRecord, Session, Unknown
 from srm_explorer.engine.session.session import IMPORTED
@@ -199,6 +199,8 @@ def source_caption(session: Session) -> str:
 def state_caption(session: Session, *, is_running: bool = False) -> str:
     """How far it got: "finished", "interrupted: 412 of 600 runs", "imported: texts, tokens unknown".
 
+    Of a survey it counts neurons too: "interrupted: 50 of 50 runs of the baseline, 29 of 512 neurons scored".
+
     Args:
         is_running: whether a process is going on with it: "running: 412 of 600 runs are saved".
     """
@@ -206,8 +208,7 @@ def state_caption(session: Session, *, is_running: bool = False) -> str:
         return f"imported{unknown_caption(session)}"
     if session.state == "finished":
         return session.state
-    runs = f"{len(session.runs):,} of {count_of(session.planned_runs, 'run')}"
-    return f"running: {runs} are saved" if is_running else f"{session.state}: {runs}"
+    return f"running: {session.kept} are saved" if is_running else f"{session.state}: {session.kept}"
 
 
 def unknown_caption(session: Session) -> str:

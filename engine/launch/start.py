@@ -17,6 +17,7 @@ from srm_explorer.engine.launch.watch import Watch, holding, stoppable
 from srm_explorer.engine.runs import JournalReader, Meter, Outcome, Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.survey_journal import survey_standing
 from srm_explorer.engine.session import Session, load_session
+from srm_explorer.engine.session.standing import Standing, kept_words
 from srm_explorer.engine.worker import ENDED, Client, JobState, WorkerGoneError, find_worker, submission
 
 _TICK = 0.1
@@ -111,14 +112,13 @@ def _follow(client: Client, job: str, watch: Watch, stop: StopSignal) -> JobStat
 
 def resuming(path: Path, done: int, runs: int) -> str:
     """Say that a run goes on from what an earlier start finished."""
-    neurons = ""
+    standing: Standing | None = None
     # A worker that has just finished it has taken the folder away.
     with contextlib.suppress(ExplorerError):
         journal = JournalReader(paths.run_folder(path))
         journal.poll()
-        neurons = survey_standing(journal)
-    of_survey = f" of the baseline, {neurons}" if neurons else ""
-    return f"resuming {path.stem}: {done:,} of {runs:,} runs{of_survey} are finished"
+        standing = survey_standing(journal)
+    return f"resuming {path.stem}: {kept_words(done, runs, standing)} are finished"
 
 
 def outcome_line(outcome: Outcome, seconds: float, tokens: int, *, again: str = "the same command") -> str:
@@ -132,10 +132,7 @@ def outcome_line(outcome: Outcome, seconds: float, tokens: int, *, again: str = 
     session, name = outcome.session, outcome.path.stem
     if session is None:
         return f"stopped before a batch was finished; nothing is lost, and {again} starts it again"
-    runs = f"{len(session.runs):,} of {session.planned_runs:,} runs"
-    survey = session.survey()
-    if session.spec.survey:
-        runs += f" of the baseline, {'no neuron yet' if survey is None else survey.standing}"
+    runs = session.kept
     if outcome.status == "shown":
         return f"{name} is finished already: {runs}, saved {cell_text(session.saved, 'time')}"
     if outcome.status == "interrupted":

@@ -155,7 +155,7 @@ def _prompts(session: Session) -> str:
         f"once untouched (the baseline) and once under each of {count_of(len(conditions) - 1, 'setting')}"
     )  # fmt: skip
     runs = count_of(len(session.runs), "run")
-    short_of = f" of {session.planned_runs:,} planned" if session.state != "finished" else ""
+    short_of = f" of {session.planned_runs:,} planned" if len(session.runs) < session.planned_runs else ""
     return f"{told} Each was {done}, {under}: {runs}{short_of}."
 
 

@@ -204,7 +204,7 @@ def _notes(session: Session, is_whole: bool, run: Path | None) -> Generator[str]
         yield "its vectors are not where it says, and so not in it: charts, texts and tables can be shown"
     if session.state != "finished":
         going_on = "; the run that goes on is not in it" if run is not None and _is_running(run) else ""
-        yield f"{len(session.runs):,} of {session.planned_runs:,} runs are finished and in it{going_on}"
+        yield f"{session.kept} are finished and in it{going_on}"
 
 
 def _is_running(run: Path) -> bool:

@@ -32,7 +32,8 @@ class Progress:
         seconds_left: estimate; None before there is one.
         memory: bytes that the process, or on CUDA its tensors at their most, take; None where that is not known.
         waits_for: process that has the device, while it waits for it; 0 where that cannot be named.
-        part: finished parts of a stage that is no run of texts, of `parts`; both 0 where it has none.
+        part: finished parts of a stage that is no run of texts, of `parts`; both 0 where it has none. What is saved of
+            a survey has those of the survey.
         flying: how much of a part, or of several at once, is done of what is in flight.
     """
 
@@ -55,6 +56,16 @@ class Progress:
     def counted(self) -> str:
         """How far a stage of parts is: "3 of 11"; empty for any other."""
         return f"{self.part:,} of {self.parts:,}" if self.parts else ""
+
+    def cell(self, *, is_over: bool) -> str:
+        """The same in a cell of a table: "120 / 1,600" runs, "survey 3 of 11" parts; empty before it is known.
+
+        Args:
+            is_over: whether nobody goes on with it: of a survey then "part 3 of 11", which is where it stopped.
+        """
+        if self.counted and not (is_over and self.stage == "lengths"):
+            return f"{'part' if is_over else self.stage} {self.counted}"
+        return f"{self.runs_done:,} / {self.runs:,}" if self.runs else ""
 
     @property
     def piece(self) -> str:
@@ -145,7 +156,10 @@ class Meter:
     _parts_began: float = 0.0
 
     def stage(self, stage: Stage, waits_for: int | None = None) -> None:
-        self._tell(Progress(stage, self.runs_done, self.runs, tokens=self._tokens, waits_for=waits_for))
+        told = Progress(stage, self.runs_done, self.runs, tokens=self._tokens, waits_for=waits_for)
+        if stage == "saving" and self._parted.stage == "survey":
+            told = dataclasses.replace(told, part=self._parted.part, parts=self._parted.parts)
+        self._tell(told)
 
     def begin_parts(self, stage: Stage, part: int, parts: int) -> None:
         """Begin a stage whose parts take about as long as one another; raise Stopped if that is wished.

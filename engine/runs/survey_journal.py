@@ -16,7 +16,8 @@ from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.plan import SurveyLayout
 from srm_explorer.engine.runs.survey import FORCED, FREE, PLAN, Arrays, Plan, Span
 from srm_explorer.engine.session import ForcedScores, FreeRuns, SurveyTables, Text, Whole
-from srm_explorer.engine.session.survey import FORCED_AXES, FREE_AXES, PLAN_TABLES, standing_words, texts_in
+from srm_explorer.engine.session.standing import Standing
+from srm_explorer.engine.session.survey import FORCED_AXES, FREE_AXES, PLAN_TABLES, texts_in
 
 
 @dataclass(frozen=True)
@@ -222,11 +223,13 @@ def survey_layout(journal: JournalReader) -> SurveyLayout | None:
     return SurveyLayout(tuple(sizes["forced"]), tuple(sizes["free"]))
 
 
-def survey_standing(journal: JournalReader) -> str:
-    """How far a survey is, in words, by its events alone: no shard is read; empty before its plan is fixed."""
+def survey_standing(journal: JournalReader) -> Standing | None:
+    """How far a survey is, by its events alone: no shard is read; None of an experiment without one."""
+    if not journal.experiment.survey:
+        return None
     planned = journal.events_of(SurveyPlanned)
     if not planned:
-        return ""
+        return Standing()
     chosen = journal.events_of(SurveyChosen)
     spans = {"forced": planned[0].forced, "free": chosen[0].free if chosen else planned[0].free}
     done = {(part.depth, part.part) for part in journal.events_of(SurveyKept)}
@@ -234,7 +237,7 @@ def survey_standing(journal: JournalReader) -> str:
     for depth, of_depth in spans.items():
         finished = (stop - start for at, (start, stop) in enumerate(of_depth) if (depth, at) in done)
         counts += [sum(finished), sum(stop - start for start, stop in of_depth)]
-    return standing_words(*counts)
+    return Standing(*counts)
 
 
 def survey_is_complete(journal: JournalReader) -> bool:

@@ -23,7 +23,8 @@ from srm_explorer.engine.io.files import sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_tables, read_vectors, stream_runs, widths
 from srm_explorer.engine.prompts import set_name
 from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
-from srm_explorer.engine.session.survey import SURVEY, SurveyTables
+from srm_explorer.engine.session.standing import Standing, kept_words
+from srm_explorer.engine.session.survey import STANDING, SURVEY, SurveyTables, standing_in
 
 Finish: TypeAlias = Literal["length", "eos", "none", "unknown"]
 """Why a run's text ends: the asked length, an end-of-text, or nothing was generated at all; unknown where the text
@@ -400,6 +401,30 @@ class Session:
             ExplorerError: the file beside the session is missing, or not the one that was saved.
         """
         return self._saved_survey if self.surveyed is None else self.surveyed
+
+    @functools.cached_property
+    def standing(self) -> Standing | None:
+        """How far its survey is, without reading what it found.
+
+        None where it is none, or where the file beside the session is missing, or not the one that was saved: who asks
+        for what the survey found is told so.
+        """
+        if self.surveyed is not None:
+            return self.surveyed.standing
+        if not self.spec.survey:
+            return None
+        if self.sidecar is None or self.held is not None:
+            return Standing()
+        try:
+            return standing_in(read_tables(self.vectors_path(), STANDING))
+        except (ExplorerError, ValueError):
+            return None
+
+    @property
+    def kept(self) -> str:
+        """What is there of what was planned: "412 of 600 runs", of a survey how many neurons too."""
+        words = kept_words(len(self.runs), self.planned_runs, self.standing)
+        return f"{words} of the baseline" if self.spec.survey and self.standing is None else words
 
     def frame(self, kind: Literal["runs", "curves", "effects", "statistics", "survey"] = "runs") -> Any:
         """A pandas frame of it, see `engine.analyses.frames.frame`, which is loaded when one is asked for."""

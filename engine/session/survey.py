@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.session.codec import DamagedError
+from srm_explorer.engine.session.standing import Standing
 
 SURVEY = "survey/"
 """Begins the names, among saved vectors, of a survey's tables."""
@@ -140,10 +141,10 @@ class SurveyTables:
         return 0 if self.forced is None else len(self.forced.cells), 0 if self.free is None else len(self.free.cells)
 
     @property
-    def standing(self) -> str:
-        """How far it is, in words."""
+    def standing(self) -> Standing:
+        """How far it is."""
         scored, written = self.finished
-        return standing_words(scored, self.planned_forced, written, self.planned_free)
+        return Standing(scored, self.planned_forced, written, self.planned_free)
 
     def place(self, layer: int, neuron: int) -> int:
         """Where a cell stands in the plan; -1 where it does not."""
@@ -230,13 +231,15 @@ def _named(arrays: Mapping[str, NDArray[Any]], prefix: str, names: tuple[str, ..
     return {name: arrays[f"{prefix}{name}"] for name in names}
 
 
-def standing_words(scored: int, to_score: int, written: int, to_write: int) -> str:
-    """How far a survey is: neurons scored and written under, of so many each; of none of a kind nothing is said."""
-    parts = [f"{scored:,} of {to_score:,} neurons scored"] if to_score else []
-    parts += (
-        [f"{written:,} of {to_write:,} {'written under' if parts else 'neurons written under'}"] if to_write else []
-    )
-    return ", ".join(parts)
+STANDING = (f"{SURVEY}planned", f"{_FORCED}cells", f"{_FREE}cells")
+"""Begin the names of the tables that say how far a survey is."""
+
+
+def standing_in(arrays: Mapping[str, NDArray[Any]]) -> Standing:
+    """How far a survey is, of the tables in `STANDING` alone, as far as they are there."""
+    to_score, to_write = map(int, arrays.get(STANDING[0], np.zeros(2, np.int32)))
+    scored, written = (len(arrays.get(name, ())) for name in STANDING[1:])
+    return Standing(scored, to_score, written, to_write)
 
 
 def text_arrays(texts: Mapping[int, str], prefix: str) -> dict[str, NDArray[np.int32]]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from srm_explorer.engine.prompts import Turns
     from srm_explorer.engine.runs.progress import Progress
     from srm_explorer.engine.session import Session
+    from srm_explorer.engine.session.standing import Standing
     from srm_explorer.engine.worker.protocol import Description, JobState
 
 
@@ -68,6 +69,7 @@ class RunEnded:
         notes: lines the user should read.
         fault: why it failed.
         asked: the name it was asked for and followed by.
+        standing: how far the survey of one that was interrupted is; None of a run without one.
     """
 
     path: Path
@@ -76,6 +78,7 @@ class RunEnded:
     notes: tuple[str, ...] = ()
     fault: ExplorerError | None = None
     asked: Path | None = None
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -177,14 +180,14 @@ class FoundRun:
         done: finished runs.
         runs: all runs.
         alive: whether a process is writing it now.
-        neurons: how far its survey is, in words; empty of a run without one, and before its plan is fixed.
+        standing: how far its survey is; None of a run without one.
     """
 
     path: Path
     done: int
     runs: int
     alive: bool
-    neurons: str = ""
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)

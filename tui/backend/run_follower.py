@@ -199,7 +199,10 @@ class RunFollower:
 
     def _tell(self, event: LinkEvent) -> None:
         if isinstance(event, RunEnded):
-            event = dataclasses.replace(event, asked=self.path)
+            session = event.session if event.state == "interrupted" else None
+            # Here, since it is read from a file, which the screen has no time for.
+            standing = None if session is None else session.standing
+            event = dataclasses.replace(event, asked=self.path, standing=standing)
         if not self._stopped.is_set():
             self._tell_all(event)
 

@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_NEURONS = (
+    "neurons of a survey: `scored` of `to_score`, `written` under of `to_write`, all 0 before its plan is fixed;"
+    " null of any other session"
+)
 _OUTCOME = {
     "session": "path of its file",
     "name": "of the session",
@@ -16,6 +20,7 @@ _OUTCOME = {
     "state": "of the session, `finished` or `interrupted`; null where nothing was saved",
     "runs": "finished runs; of a survey those of the baseline",
     "planned": "all runs; null where nothing was saved",
+    "neurons": _NEURONS,
     "resumed": "finished runs that an earlier start left",
     "tokens": "that this start generated",
     "seconds": "that this start took",
@@ -32,7 +37,8 @@ _PLAN = {
     "warnings": "of the prompts and units",
 }
 _ENTRY = (
-    "a record a session: `name`, `model`, `intervention`, `runs`, `planned`, `state`, `saved`, `size` (bytes), `path`"
+    "a record a session: `name`, `model`, `intervention`, `runs`, `planned`, `state`, `saved`, `size` (bytes), `path`,"
+    " `neurons` (of a survey `scored` of `to_score`, `written` under of `to_write`, else null)"
 )
 _JOB = "a record a job: `job`, `session`, `state`, `progress`, `resumed`, `ahead`, `saved`, `told`, `fault`"
 
@@ -154,6 +160,7 @@ PRINTED: Mapping[str, Printed] = {
             "kept_for_confirmation": "of those",
             "runs": "finished ones",
             "planned_runs": "all",
+            "neurons": _NEURONS,
             "conditions": "their labels",
             "controls": "control neurons",
             "spec": "the experiment",

@@ -39,6 +39,7 @@ from srm_explorer.engine.runs.trash import (
 )
 from srm_explorer.engine.session import is_listed, load_session, save_session
 from srm_explorer.engine.session.export import KeyStyle, chosen_site, export, exported, metadata_beside
+from srm_explorer.engine.session.standing import Standing
 from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import (
     count,
@@ -77,9 +78,11 @@ class Entry:
     saved: str
     size: int
     path: Path
+    neurons: Standing | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "path": str(self.path)}
+        neurons = None if self.neurons is None else self.neurons.to_dict()
+        return {**vars(self), "path": str(self.path), "neurons": neurons}
 
 
 def list_command(as_json: bool) -> None:
@@ -88,6 +91,7 @@ def list_command(as_json: bool) -> None:
     folder = sessions.folder
     entries: list[Entry] = []
     unreadable: list[str] = []
+    goes_on = False
     for row in sorted(sessions.rows(), key=lambda row: row.saved):
         if row.saved and (row.path.parent != folder or not is_listed(row.path)):
             continue
@@ -95,6 +99,7 @@ def list_command(as_json: bool) -> None:
             unreadable.append(row.summary.problem)
         else:
             entries.append(_entry(row, folder))
+            goes_on |= row.run is not None and not row.run.alive
     if as_json:
         listed = [entry.to_dict() for entry in entries]
         say_json({"folder": str(folder), "sessions": listed, "unreadable": unreadable}, "sessions")
@@ -105,6 +110,8 @@ def list_command(as_json: bool) -> None:
             (e.name, _progress(e), e.state, when(e.saved), file_size(e.size), e.model, e.intervention) for e in entries
         ]
         say(*table(header, rows, right=(1, 4), width=table_width()))
+        if goes_on:
+            note("what is unfinished or interrupted goes on with the command that began it, or with r on the screen")
     elif not unreadable:
         say(f"no session in {visible(str(folder))} yet: `srm-explorer demo` makes one")
     for line in unreadable:
@@ -112,6 +119,8 @@ def list_command(as_json: bool) -> None:
 
 
 def _progress(entry: Entry) -> str:
+    if entry.neurons is not None:
+        return entry.neurons.short()
     return f"{entry.runs:,}" if entry.runs == entry.planned else f"{entry.runs:,} of {entry.planned:,}"
 
 
@@ -131,6 +140,7 @@ def _entry(row: Row, folder: Path) -> Entry:
         saved=summary.saved if row.saved else "",
         size=row.size,
         path=path,
+        neurons=row.standing,
     )
 
 

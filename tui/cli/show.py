@@ -342,6 +342,7 @@ def session_json(
         **({"exploratory": True} if exploratory_line(session) else {}),
         "runs": len(session.runs),
         "planned_runs": session.planned_runs,
+        "neurons": session.standing.to_dict() if session.standing else None,
         "conditions": [condition.label for condition in session.conditions if condition.kind != "control"],
         "controls": session.spec.controls.neurons,
         "spec": session.spec.to_dict(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.runs.progress import Progress
@@ -164,10 +163,8 @@ def _jobs(jobs: Sequence[JobState]) -> list[str]:
 
 
 def _row(job: JobState) -> tuple[str, str, str, str]:
-    progress: dict[str, Any] = job.progress or {}
-    done = f"{progress['runs_done']:,} / {progress['runs']:,}" if progress.get("runs") else ""
-    told = Progress.from_dict(job.progress) if job.state == "running" else None
-    done = f"{told.stage} {told.counted}" if told is not None and told.counted else done
+    progress = Progress.from_dict(job.progress)
+    done = "" if progress is None else progress.cell(is_over=job.state != "running")
     session = visible(str(Path(job.session)))
     return job.job, job.state, done, f"{session}: {visible(job.fault.what)}" if job.fault else session
 

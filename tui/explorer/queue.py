@@ -147,17 +147,13 @@ class QueueScreen(ModalScreen[Path | None]):
 
     def _cell(self, row: int, column: str) -> Cell:
         job = self._jobs[row]
-        progress = job.progress or {}
-        told = Progress.from_dict(job.progress) if job.state == "running" else None
+        progress = Progress.from_dict(job.progress)
         if column == "session":
             return Path(job.session).stem
         if column == "state":
             waits = f"{job.state} {job.ahead}" if job.state == "queued" else job.state
             return waits, _STATES.get(job.state, "dim")
-        if column == "done" and told is not None and told.counted:
-            return f"{told.stage} {told.counted}"
         if column == "done":
-            runs = progress.get("runs")
-            return f"{progress.get('runs_done', 0):,} / {runs:,}" if runs else ""
-        left = progress.get("seconds_left")
+            return "" if progress is None else progress.cell(is_over=job.state != "running")
+        left = None if progress is None else progress.seconds_left
         return f"{int(left) // 60}:{int(left) % 60:02d}" if job.state == "running" and left is not None else ""

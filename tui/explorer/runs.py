@@ -13,7 +13,7 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.figures import unseen_caption
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.runs.resume import Outcome, TakenError, already_finished, default_path, preflight
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.session.standing import Standing, kept_words
 from srm_explorer.tui.backend import events
 from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.experiment.cost import size
@@ -48,19 +48,23 @@ class ResumableRun:
         done: finished runs.
         runs: all runs.
         lost: whether it stopped before our eyes, and why; else it was found so.
-        neurons: how far its survey is, where that is known; empty of a run without one.
+        standing: how far its survey is, where that is known; None of a run without one.
     """
 
     path: Path
     done: int
     runs: int
     lost: str = ""
-    neurons: str = ""
+    standing: Standing | None = None
 
     def line(self, key: str) -> str:
         """What is said of it, with the key that resumes it."""
-        kept = f"{self.neurons or f'{self.done:,} of {self.runs:,} runs'} are kept"
-        return f"{self.lost or f'{self.path.stem} is unfinished'}: {kept} · {key} resumes"
+        standing = self.standing
+        kept = kept_words(self.done, self.runs, standing)
+        if standing is not None and standing.is_planned:
+            # The baseline is whole then, and a line has little room.
+            kept = standing.words
+        return f"{self.lost or f'{self.path.stem} is unfinished'}: {kept} are kept · {key} resumes"
 
 
 class RunsState:
@@ -130,15 +134,16 @@ class RunsState:
         if event.state == "interrupted" and event.session is not None:
             session = event.session
             counts = len(session.runs), session.planned_runs
-            self.offer = ResumableRun(event.path, *counts, "stopped", _neurons(session))
+            self.offer = ResumableRun(event.path, *counts, "stopped", event.standing)
 
     def lost(self, event: events.WorkerLost | events.RunLost) -> None:
         """A run stopped without an end."""
         grown = self.followed.get(event.path)
         self.forget(event.path)
         why = "worker died" if isinstance(event, events.WorkerLost) else f"nobody runs {event.path.stem} any more"
-        neurons = _neurons(grown.session) if grown is not None else ""
-        self.offer = ResumableRun(event.path, event.done, event.runs, why, neurons)
+        surveyed = grown.session.surveyed if grown is not None and grown.session is not None else None
+        standing = surveyed.standing if surveyed is not None else None
+        self.offer = ResumableRun(event.path, event.done, event.runs, why, standing)
 
     def take_found(self, event: events.RunsFound) -> events.FoundRun | None:
         """Take what runs there are; the one to be followed, where one is alive."""
@@ -146,7 +151,7 @@ class RunsState:
         if self.offer is not None and all(run.path != self.offer.path or run.alive for run in event.runs):
             self.offer = None
         if left is not None and self.offer is None and not self.followed:
-            self.offer = ResumableRun(left.path, left.done, left.runs, neurons=left.neurons)
+            self.offer = ResumableRun(left.path, left.done, left.runs, standing=left.standing)
         return next((run for run in event.runs if run.alive and run.path not in self.followed), None)
 
     def going(self) -> Going | None:
@@ -187,11 +192,6 @@ def errand_going(title: str, progress: Progress | None) -> Going:
     far = f"{title}: {progress.runs_done:,} of {progress.runs:,}"
     left = () if progress.seconds_left is None else (f"{clock(progress.seconds_left)} left",)
     return Going(progress.share, (far, *left))
-
-
-def _neurons(session: Session | None) -> str:
-    """How far a session's survey is; empty where it has none, or nothing of it is known."""
-    return session.surveyed.standing if session is not None and session.surveyed is not None else ""
 
 
 def _stage(progress: Progress) -> str:

@@ -11,6 +11,7 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.runs import Progress, is_run_folder, known_runs
 from srm_explorer.engine.runs.journal import sweep_removed
 from srm_explorer.engine.runs.journal_reader import EVENTS, JournalReader
+from srm_explorer.engine.runs.survey_journal import survey_standing
 from srm_explorer.engine.session.store import settle_renames, settle_saves
 from srm_explorer.tui.sessions.row import FoundRun, Row, Summary, newest_first
 from srm_explorer.tui.sessions.summary import SummaryCache, describe, mark_of, model_of, read_summary
@@ -85,7 +86,8 @@ class SessionList:
             name = folder.stem if folder.parent == self.folder else _short(folder.with_suffix(""))
             return row or Row(path, name, size, modified, saved=False, summary=Summary(problem=str(error)))
         progress = Progress.from_dict(reader.progress())
-        run = FoundRun(reader.writer_pid() is not None, len(reader.run_indices), len(reader.grid), progress)
+        done, standing = len(reader.run_indices), survey_standing(reader)
+        run = FoundRun(reader.writer_pid() is not None, done, len(reader.grid), progress, standing)
         if row is not None:
             return dataclasses.replace(row, run=run, size=row.size + size, modified=max(row.modified, modified))
         name = folder.stem if folder.parent == self.folder else _short(folder.with_suffix(""))

@@ -26,9 +26,10 @@ from srm_explorer.engine.figures import (
 from srm_explorer.engine.prompts import filter_captions, set_name
 from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
+from srm_explorer.engine.session.standing import kept_words
 from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.polar import SMALLEST, paint_polar
-from srm_explorer.tui.sessions.row import Row
+from srm_explorer.tui.sessions.row import FoundRun, Row
 
 LINES = 8
 """Lines that say what was done."""
@@ -66,12 +67,13 @@ def read_preview(row: Row, width: int, height: int) -> Preview:
     try:
         if not row.saved:
             journal = JournalReader(paths.run_folder(row.path))
-            return Preview(facts=spec_facts(journal.experiment), warnings=_waiting(row))
+            return Preview(facts=(*_unsaved(row), *spec_facts(journal.experiment)), warnings=_waiting(row))
         session = load_session(row.path)
         told = imported_facts(session) if session.is_imported else spec_facts(session.spec)
         facts = (("state", state_caption(session, is_running=row.kind == "running")), *told[: LINES - 1])
         if not session.planes or not session.runs:
-            return Preview(session.notes, facts, ("it has no plane, so no chart",) if session.runs else ())
+            why = ("it has no plane, so no chart",) if session.runs else ()
+            return Preview(session.notes, facts, (*_waiting(row), *why))
         plane = session.planes[0]
         groups = swept_groups(session, plane)
         roomy = width >= SMALLEST[0] and height >= SMALLEST[1]
@@ -134,4 +136,14 @@ def _waiting(row: Row) -> tuple[str, ...]:
         return ()
     if row.run.alive:
         return ("a run is writing it: enter follows it",)
-    return ("a run was cut short: r goes on after the runs that are finished",)
+    finished = "runs" if row.standing is None else "neurons"
+    return (f"a run was cut short ({_kept(row.run)}): r goes on after the {finished} that are finished",)
+
+
+def _unsaved(row: Row) -> tuple[tuple[str, str], ...]:
+    """How far a run is of which nothing is saved."""
+    return () if row.run is None else (("state", f"{row.kind}: {_kept(row.run)}"),)
+
+
+def _kept(run: FoundRun) -> str:
+    return kept_words(run.done, run.planned, run.standing)

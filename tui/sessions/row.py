@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from srm_explorer.engine.runs import Progress
+    from srm_explorer.engine.session.standing import Standing
 
 Kind = Literal["reading", "finished", "interrupted", "running", "damaged"]
 
@@ -27,6 +28,7 @@ class Summary:
         saved: when, ISO 8601.
         problem: why it cannot be read, with file and remedy; empty where it can.
         created: when its experiment began, ISO 8601: with `saved`, by which it is known under any name.
+        standing: how far its survey is; None where it is none, or where the file that would tell is not there.
     """
 
     model: str = ""
@@ -37,6 +39,7 @@ class Summary:
     saved: str = ""
     problem: str = ""
     created: str = ""
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,14 @@ class FoundRun:
         done: finished runs.
         planned: all runs.
         progress: as its writer last told; None before it has.
+        standing: how far its survey is; None of a run without one.
     """
 
     alive: bool
     done: int
     planned: int
     progress: Progress | None
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,13 @@ class Row:
         if self.run is not None and (self.run.alive or not self.saved):
             return self.run.done, self.run.planned
         return (self.summary.runs, self.summary.planned) if self.summary is not None else (0, 0)
+
+    @property
+    def standing(self) -> Standing | None:
+        """How far its survey is: as its run folder says, which has what is not saved yet, else as its file does."""
+        if self.run is not None:
+            return self.run.standing
+        return self.summary.standing if self.summary is not None else None
 
 
 def words_of(row: Row) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -20,12 +21,13 @@ from srm_explorer.engine.io.files import open_regular, write_atomic
 from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.runs.journal_reader import EVENTS, SPEC
 from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
+from srm_explorer.engine.session.standing import Standing
 from srm_explorer.tui.sessions.row import Row, Summary, words_of
 
 LONGEST_HEAD = 1 << 24
 """Bytes of what is read before the prompts; a file with more of them is read as a whole."""
 REMEMBERED = 5_000
-_VERSION = 3
+_VERSION = 4
 _ASKED = (b"schema_version", b"state", b"created", b"saved", b"spec", b"conditions")
 """Fields before the prompts that are read whole; of the provenance, the model is read alone."""
 
@@ -46,7 +48,8 @@ def read_summary(path: Path) -> Summary:
     """Read what a list says of a session file.
 
     A session is written one element a line, so that the lines up to its prompts, and their number, are enough where it
-    is finished; its runs are counted, not read. Any other layout is read as a whole.
+    is finished; its runs are counted, not read. Any other layout is read as a whole, and so is a survey, whose tables
+    tell how many neurons of it are finished.
     """
     try:
         with open_regular(path) as file:
@@ -60,7 +63,8 @@ def read_summary(path: Path) -> Summary:
         session = load_session(path)
     except ExplorerError as error:
         return Summary(problem=str(error))
-    return _summary(session, len(session.runs), session.planned_runs)
+    summary = _summary(session, len(session.runs), session.planned_runs)
+    return dataclasses.replace(summary, standing=session.standing)
 
 
 def describe(experiment: Experiment) -> str:
@@ -111,7 +115,7 @@ class SummaryCache:
                 return
             kept = [(path, entry) for path, entry in self._known.items() if not entry[1].problem][-REMEMBERED:]
             self._grown = False
-        entries = {path: [*mark, vars(summary)] for path, (mark, summary) in kept}
+        entries = {path: [*mark, dataclasses.asdict(summary)] for path, (mark, summary) in kept}
         content = json.dumps({"version": _VERSION, "entries": entries}).encode("ascii")
         with contextlib.suppress(ExplorerError):
             write_atomic(self._file, content)
@@ -128,7 +132,7 @@ def _from_head(file: BinaryIO) -> Summary:
         provenance = dict(document["provenance"])
         spec, saved = Experiment.from_dict(document["spec"]), str(document["saved"])
         session = _bare(spec, document["state"], provenance, saved, str(document["created"]))
-        if not spec.model.is_known:
+        if not spec.model.is_known or spec.survey:
             raise _UnusualError
         planned = len(Grid(prompts, spec.generation.samples, len(document["conditions"])))
     except (KeyError, TypeError, ValueError):
@@ -209,8 +213,11 @@ def _read(file: Path) -> dict[str, tuple[Mark, Summary]]:
             return {}
         known: dict[str, tuple[Mark, Summary]] = {}
         for path, (mtime, ctime, size, number, fields) in data["entries"].items():
-            summary = Summary(**fields)
-            if all(type(value) is type(getattr(_NOTHING, name)) for name, value in fields.items()):
+            standing = fields.pop("standing", None)
+            summary = Summary(**fields, standing=None if standing is None else Standing(**standing))
+            if all(type(value) is type(getattr(_NOTHING, name)) for name, value in fields.items()) and all(
+                type(value) is int for value in (standing or {}).values()
+            ):
                 known[path] = (int(mtime), int(ctime), int(size), int(number)), summary
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -36,6 +36,8 @@ def cell_of(row: Row, key: str, signs: Glyphs) -> Cell:
             (summary.problem.partition(": ")[2] or summary.problem, "bad") if summary.problem else summary.intervention
         )
     if key == "runs":
+        if row.standing is not None:
+            return row.standing.short(" / ")
         done, planned = row.runs
         return "" if not planned else f"{done:,}" if done == planned else f"{done:,} / {planned:,}"
     if key == "state":
@@ -46,9 +48,10 @@ def cell_of(row: Row, key: str, signs: Glyphs) -> Cell:
 
 
 def facts_of(row: Row) -> str:
-    """A session in one line for a question: its runs and its size."""
+    """A session in one line for a question: its runs, or a survey's neurons, and its size."""
     done, _ = row.runs
-    return f"{count_of(done, 'run')}, {file_size(row.size)}"
+    kept = count_of(done, "run") if row.standing is None else row.standing.short()
+    return f"{kept}, {file_size(row.size)}"
 
 
 def _state(row: Row, signs: Glyphs) -> Cell:
@@ -59,7 +62,8 @@ def _state(row: Row, signs: Glyphs) -> Cell:
             return "running", "good"
         if progress.stage not in ("running", "survey", "lengths", "saving"):
             return f"running: {progress.stage} {progress.counted}".rstrip(), "good"
-        is_survey = progress.stage == "survey"
+        # Also while it is saved, of which the parts are told.
+        is_survey = bool(progress.parts) and progress.stage in ("survey", "saving")
         far = progress.stage_share if is_survey else progress.share
         share = f"{'survey' if is_survey else 'running'} {100 * far:.0f} %"
         left = progress.seconds_left
@@ -109,7 +113,7 @@ _VALUES: dict[str, Callable[[Row], Any]] = {
     "name": lambda row: row.name.casefold(),
     "model": lambda row: row.summary.model.casefold() or None if row.summary is not None else None,
     "done": _done,
-    "runs": lambda row: row.runs if row.runs[1] else None,
+    "runs": lambda row: done if (done := row.runs if row.standing is None else row.standing.share)[1] else None,
     # By the words of the column: what runs by how far it is, and what can go on before what cannot.
     "state": _state_order,
     "saved": lambda row: None if row.kind == "running" else saved_at(row),
@@ -121,11 +125,13 @@ COLUMNS = (
     Column("name", "name", least=16, share=2),
     Column("model", "model", width=14, priority=4),
     Column("done", "site · neuron · op", least=18, share=3, priority=3),
-    Column("runs", "runs", width=13, align="right", priority=1),
+    Column("runs", "runs", width=22, align="right", priority=1),
     Column("state", "state", width=26),
     Column("saved", "saved", width=15, priority=2),
     Column("size", "size", width=7, align="right", priority=5),
 )
+ROOM = 13
+"""Cells that the number of runs may come to need while something runs."""
 LONGEST_NAME = 40
 """Cells of a name for which other columns give way."""
 
@@ -144,7 +150,9 @@ def fitted(rows: Sequence[Row], signs: Glyphs) -> tuple[Column, ...]:
         widest = max(cell_len(text) for text in (f"{column.title}  ", *texts))
         if column.key == "name":
             columns.append(replace(column, least=max(column.least, min(widest, LONGEST_NAME))))
-        elif column.width is not None and not (runs and column.key in ("runs", "state")):
+        elif column.key == "runs" and runs:
+            columns.append(replace(column, width=min(column.width or 0, max(ROOM, widest))))
+        elif column.width is not None and not (runs and column.key == "state"):
             columns.append(replace(column, width=min(column.width, widest)))
         else:
             columns.append(column)

@@ -134,7 +134,7 @@ def test_interrupted_again_and_again_it_is_what_it_is_undisturbed(lab: Lab) -> N
         live.poll()
         journal = JournalReader(lab.path("cut").with_suffix(".run"))
         journal.poll()
-        assert survey_standing(journal) == found.standing
+        assert survey_standing(journal) == found.standing == outcome.session.changed(surveyed=None).standing
         assert live.session is not None
         assert same(live.session.survey(), found)
     assert seen == sorted(set(seen)), "each start goes on where the last one stopped"

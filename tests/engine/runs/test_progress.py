@@ -141,3 +141,16 @@ def test_a_stage_of_parts_is_counted_and_stops_where_that_is_wished() -> None:
     stop.ask()
     with pytest.raises(Stopped):
         meter.part("testing", 5, 11)
+
+
+def test_of_a_survey_that_is_saved_the_parts_are_told_and_not_the_runs_of_its_baseline() -> None:
+    told: list[Progress] = []
+    meter = Meter([told.append], StopSignal(), runs=50, runs_done=50)
+    meter.part("lengths", 2, 2)
+    meter.stage("saving")
+    assert told[-1].cell(is_over=True) == "50 / 50"
+    meter.begin_parts("survey", 0, 11)
+    meter.part("survey", 3, 11)
+    assert told[-1].cell(is_over=False) == "survey 3 of 11"
+    meter.stage("saving")
+    assert told[-1].cell(is_over=True) == "part 3 of 11"

@@ -15,7 +15,7 @@ import srm_explorer
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.survey import rank_family
-from tests.surveyed import surveyed
+from tests.surveyed import begun, surveyed
 
 ENDED = Callable[..., Any]
 
@@ -26,7 +26,41 @@ def many() -> Session:
     return surveyed(paths.session_path("many"), planted={(1, 7): 6.0, (1, 20): 30.0}, then=5)
 
 
+def listed(srm: ENDED) -> tuple[str, dict[str, Any]]:
+    """What the list of sessions says of the only one, and what `--json` does."""
+    (session,) = json.loads(srm("sessions", "--json").out)["sessions"]
+    return srm("sessions").out.splitlines()[1], session
+
+
+def test_how_far_a_survey_is_is_told_in_neurons(srm: ENDED, tmp_path: Path) -> None:
+    path = paths.session_path("many")
+    session = surveyed(path, done=10)
+    line, told = listed(srm)
+    assert "10 of 40 neurons  interrupted" in line
+    assert told["neurons"] == {"scored": 10, "to_score": 40, "written": 0, "to_write": 0}
+    assert "interrupted: 12 of 12 runs of the baseline, 10 of 40 neurons scored" in srm("show", "many").out
+    packed = srm("sessions", "pack", "many", "-o", tmp_path / "many.srm.zip")
+    assert "12 of 12 runs of the baseline, 10 of 40 neurons scored are finished and in it" in packed.err
+    assert "goes on with" not in srm("sessions").err, "its run folder is gone"
+    with begun(session, parts=2):
+        assert "20 of 40 neurons  running" in listed(srm)[0], "what is not saved yet is kept too"
+    assert "20 of 40 neurons  interrupted" in listed(srm)[0]
+    for file in path.parent.glob("many.*"):
+        if file.is_file():
+            file.unlink()
+    assert "20 of 40 neurons  unfinished" in listed(srm)[0]
+    assert "goes on with the command that began it" in srm("sessions").err
+
+
+def test_a_survey_without_its_tables_is_listed_by_its_baseline(srm: ENDED, many: Session) -> None:
+    paths.session_path("many").with_suffix(".safetensors").unlink()
+    line, told = listed(srm)
+    assert "  12  finished" in line
+    assert told["neurons"] is None
+
+
 def test_a_survey_is_told_the_named_neuron_first(srm: ENDED, many: Session) -> None:
+    assert listed(srm)[0].startswith("many  40 neurons  finished")
     ended = srm("survey", "many")
     assert (ended.status, ended.err) == (0, "")
     lines = ended.out.splitlines()

@@ -11,6 +11,7 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
+from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.worker.protocol import JobState
 from srm_explorer.tui.explorer.queue import QueueScreen
 from srm_explorer.tui.glyphs import glyphs
@@ -18,11 +19,14 @@ from tests.waiting import until_shown
 
 
 def jobs() -> tuple[JobState, ...]:
-    progress: dict[str, Any] = {"runs_done": 120, "runs": 1_600, "seconds_left": 61.0}
+    progress = Progress("running", 120, 1_600, seconds_left=61.0).to_dict()
+    # A survey that was stopped: all runs of its baseline are there.
+    stopped = Progress("saving", 50, 50, part=5, parts=103).to_dict()
     return (
         JobState(job="a-1", session="/s/lighthouse.json", state="running", progress=progress),
         JobState(job="a-2", session="/s/bedtime.json", state="queued", ahead=1),
         JobState(job="a-3", session="/s/old.json", state="finished", saved=True),
+        JobState(job="a-4", session="/s/many.json", state="interrupted", saved=True, progress=stopped),
     )
 
 
@@ -80,6 +84,7 @@ def test_jobs_are_listed_with_how_far_they_are() -> None:
         assert "120 / 1,600" in running
         assert "1:01" in running
         assert any("bedtime" in line and "queued 1" in line for line in lines)
+        assert any("many" in line and "interrupted" in line and "part 5 of 103" in line for line in lines)
 
     drive(app, test)
 
@@ -89,13 +94,13 @@ def test_a_waiting_job_is_taken_off_and_no_other() -> None:
 
     async def test(pilot: Pilot[None]) -> None:
         await press(pilot, "x")
-        assert [job.job for job in app.left] == ["a-1", "a-2", "a-3"]
+        assert [job.job for job in app.left] == ["a-1", "a-2", "a-3", "a-4"]
         assert "c in the explorer stops it" in app.shown()
         app.look()
         await pilot.pause()
         assert "c in the explorer stops it" in app.shown()
         await press(pilot, "j", "x")
-        assert [job.job for job in app.left] == ["a-1", "a-3"]
+        assert [job.job for job in app.left] == ["a-1", "a-3", "a-4"]
         assert "bedtime" not in app.shown()
 
     drive(app, test)

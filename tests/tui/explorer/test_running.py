@@ -7,6 +7,7 @@ import pytest
 
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session, load_session
+from srm_explorer.engine.session.standing import Standing
 from srm_explorer.tui.backend.events import FoundRun, RunEnded, RunGrew, RunLost, RunsFound, WorkerLost, WorkerSeen
 from srm_explorer.tui.explorer.runs import RunsState
 from tests.example import EXAMPLE
@@ -104,7 +105,7 @@ def test_of_a_survey_that_stopped_its_neurons_are_told() -> None:
     session = surveyed(None, done=10)
     runs = len(session.runs)
     state = RunsState()
-    state.ended(RunEnded(A, session, "interrupted"), A)
+    state.ended(RunEnded(A, session, "interrupted", standing=session.standing), A)
     assert state.offer is not None
     assert state.offer.line("C") == "stopped: 10 of 40 neurons scored are kept · C resumes"
     state.grew(RunGrew(A, session, HALF, "running"))
@@ -120,9 +121,13 @@ def test_of_the_runs_found_a_living_one_is_followed_and_else_the_newest_is_offer
     assert state.offer is not None
     assert state.offer.line("C") == "a is unfinished: 3 of 9 runs are kept · C resumes"
     state = RunsState()
-    state.take_found(RunsFound((dataclasses.replace(dead, neurons="10 of 40 neurons scored"),)))
+    state.take_found(RunsFound((dataclasses.replace(dead, standing=Standing(10, 40)),)))
     assert state.offer is not None
     assert state.offer.line("C") == "a is unfinished: 10 of 40 neurons scored are kept · C resumes"
+    state = RunsState()
+    state.take_found(RunsFound((dataclasses.replace(dead, standing=Standing()),)))
+    assert state.offer is not None
+    assert state.offer.line("C") == "a is unfinished: 3 of 9 runs of the baseline, no neuron yet are kept · C resumes"
 
 
 def test_an_offer_ends_where_somebody_else_resumes_or_removes_it() -> None:

@@ -17,9 +17,12 @@ from srm_explorer.engine.session.session import pending_sidecar
 from srm_explorer.engine.session.store import folder_lock
 from srm_explorer.tui.glyphs import UNICODE
 from srm_explorer.tui.sessions.list_model import SessionList
+from srm_explorer.tui.sessions.preview_text import read_preview
 from srm_explorer.tui.sessions.row import FoundRun, Row, Summary, matching, moment
-from srm_explorer.tui.sessions.table import cell_of
+from srm_explorer.tui.sessions.table import cell_of, facts_of
 from tests.example import EXAMPLE as FILE
+from tests.surveyed import begun as begun_survey
+from tests.surveyed import surveyed
 
 EXAMPLE = load_session(FILE)
 
@@ -97,6 +100,30 @@ def test_a_saved_part_and_its_run_folder_are_one_row(home: Path) -> None:
         sessions.read(one)
     calm = found(sessions)["calm"]
     assert (calm.kind, calm.run) == ("finished", None)
+
+
+def test_a_survey_is_listed_by_its_neurons(home: Path) -> None:
+    session = surveyed(home / "many.json", done=10)
+    sessions = SessionList()
+    (row,) = sessions.rows()
+    assert cell_of(row, "runs", UNICODE) == "10 / 40 neurons"
+    assert sessions.scan() == (row,), "it is remembered"
+    assert SessionList().scan() == (row,)
+    assert read_preview(row, 0, 0).facts[0] == (
+        "state",
+        "interrupted: 12 of 12 runs of the baseline, 10 of 40 neurons scored",
+    )
+    begun_survey(session, parts=2).close()
+    (row,) = sessions.rows()
+    assert cell_of(row, "runs", UNICODE) == "20 / 40 neurons"
+    kept = "12 of 12 runs of the baseline, 20 of 40 neurons scored"
+    assert read_preview(row, 0, 0).warnings[0] == (
+        f"a run was cut short ({kept}): r goes on after the neurons that are finished"
+    )
+    (home / "many.json").unlink()
+    (row,) = sessions.rows()
+    assert read_preview(row, 0, 0).facts[0] == ("state", f"interrupted: {kept}")
+    assert facts_of(row).startswith("20 of 40 neurons, ")
 
 
 def test_a_damaged_run_folder_is_told(home: Path) -> None:
