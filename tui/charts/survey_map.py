@@ -55,7 +55,8 @@ def paint_survey_map(figure: SurveyMapFigure, width: int, height: int) -> Pictur
     down = np.arange(0, len(figure.rows), every)
     effects = np.fmax.reduceat(across, down, axis=0)
     high = min(MOST_HIGH, lines // len(down))
-    wide = max(1, min(MOST_WIDE, columns // across.shape[1]))
+    named = _room_of_name(figure)
+    wide = max(1, min(max(MOST_WIDE, named), columns // across.shape[1]))
     _paint_cells(canvas, labels, effects, figure.shades(effects), wide, high)
     for at, row in enumerate(down.tolist()):
         canvas.text(labels - 1 - cell_len(figure.rows[row]), 1 + at * high, figure.rows[row], FRAME)
@@ -64,7 +65,19 @@ def paint_survey_map(figure: SurveyMapFigure, width: int, height: int) -> Pictur
         at = int(np.searchsorted(_starts(figure, across.shape[1]), column, side="right")) - 1
         canvas.text(labels + at * wide, 1 + row // every * high, MARK, _MARK)
     below = 1 + len(down) * high
-    _paint_numbers(canvas, figure, labels, below, across.shape[1] * wide)
+    are_named = named > 0 and wide >= named and every == 1
+    if figure.columns and are_named:
+        for at, neuron in enumerate(figure.columns):
+            canvas.text(labels + at * wide, below, f"{neuron:,}", FRAME)
+    elif figure.numbers and not figure.columns:
+        for at, numbers in enumerate(figure.numbers if are_named else ()):
+            for column, neuron in enumerate(numbers):
+                if neuron >= 0:
+                    # After its first sign, which tells its shade where it is one line high.
+                    canvas.text(labels + column * wide + 1, 1 + at * high, f"{neuron:,}")
+        canvas.text(labels, below, fit(figure.column_label, columns), FRAME)
+    else:
+        _paint_numbers(canvas, figure, labels, below, across.shape[1] * wide)
     stretch = math.ceil(figure.effects.shape[1] / across.shape[1]) * every
     told = f" · the most of {stretch} neurons a sign" if stretch > 1 else ""
     canvas.text(0, below + 1, fit(f"{figure.value_label}{told}", width), FRAME)
@@ -76,7 +89,8 @@ def paint_survey_map(figure: SurveyMapFigure, width: int, height: int) -> Pictur
 
 def _refolded(figure: SurveyMapFigure, columns: int, lines: int) -> SurveyMapFigure:
     """A map of one layer with rows of another length: where there is room, every neuron has a sign of its own."""
-    if len(set(figure.layers)) != 1 or columns < FOLDS[0] or lines < 1:
+    named = figure.effects.shape[1] * _room_of_name(figure) if figure.columns else 0
+    if len(set(figure.layers)) != 1 or columns < FOLDS[0] or lines < 1 or 0 < named <= columns:
         return figure
     width = figure.effects.shape[1]
     flat = figure.effects.reshape(-1)
@@ -85,10 +99,21 @@ def _refolded(figure: SurveyMapFigure, columns: int, lines: int) -> SurveyMapFig
     fold = next((fold for fold in fits if math.ceil(len(flat) / fold) <= lines), fits[-1])
     count = math.ceil(len(flat) / fold)
     effects = np.concatenate([flat, np.full(count * fold - len(flat), np.nan)]).reshape(count, fold)
-    first = tuple(figure.first[0] + fold * row for row in range(count))
+    first = tuple(figure.neuron(*divmod(fold * row, width))[1] for row in range(count))
+    every = [number for row in figure.numbers for number in row][: len(flat)]
+    every += [-1] * (count * fold - len(every))
+    numbers = tuple(tuple(every[at : at + fold]) for at in range(0, len(every), fold)) if figure.numbers else ()
     marks = tuple((*divmod(row * width + column, fold), name) for row, column, name in figure.marks)
     names = tuple(f"{at:,}" for at in first)
-    return replace(figure, effects=effects, rows=names, layers=figure.layers[:1] * count, first=first, marks=marks)
+    return replace(
+        figure, effects=effects, rows=names, layers=figure.layers[:1] * count, first=first, numbers=numbers, marks=marks
+    )
+
+
+def _room_of_name(figure: SurveyMapFigure) -> int:
+    """Cells that a neuron's number takes below its column, or between two signs in its cell; 0 where it has none."""
+    widest = max((len(f"{neuron:,}") for row in figure.numbers for neuron in row), default=0)
+    return widest + (1 if figure.columns else 2) if widest else 0
 
 
 def _starts(figure: SurveyMapFigure, columns: int) -> NDArray[np.int64]:
@@ -110,11 +135,10 @@ def _paint_cells(
 def _paint_numbers(canvas: Canvas, figure: SurveyMapFigure, left: int, row: int, columns: int) -> None:
     """The numbers of the first column and the last, and, where there is room, of one between."""
     total = figure.effects.shape[1]
-    start = 0 if figure.folded else figure.first[0]
     end = left - 1
     for share in (0.0, 0.5, 1.0):
         neuron = round(share * (total - 1))
-        text = f"{start + neuron:,}" if not figure.folded else f"+{neuron:,}"
+        text = f"{figure.neuron(0, neuron)[1]:,}" if not figure.folded else f"+{neuron:,}"
         col = left + min(round(share * columns), columns - 1)
         col = min(max(left, col - (cell_len(text) - 1 if share == 1 else 0)), canvas.width - cell_len(text))
         if col > end:
@@ -124,6 +148,9 @@ def _paint_numbers(canvas: Canvas, figure: SurveyMapFigure, left: int, row: int,
 
 def _paint_scale(canvas: Canvas, figure: SurveyMapFigure, row: int) -> None:
     """Each sign with the effect from which it stands."""
+    if not figure.high > figure.low:
+        canvas.text(0, row, f"{SIGNS[-1]} {three_digits(figure.high)}", FRAME)
+        return
     col = 0
     for level, (sign, style) in enumerate(zip(SIGNS, STYLES, strict=True)):
         text = f"from {three_digits(_least(figure, level))}" if level else f"below {three_digits(_least(figure, 1))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -323,10 +324,10 @@ def _places_of(cells: Collection[tuple[int, int]], figure: SurveyMapFigure) -> t
     named = {figure.neuron(row, column) for row, column, _ in figure.marks}
     several, width = len(set(figure.layers)) > 1, figure.effects.shape[1]
     places: list[tuple[int, int, str]] = []
-    for row, (layer, first) in enumerate(zip(figure.layers, figure.first, strict=True)):
-        for neuron in range(first, first + width):
-            if (layer, neuron) in cells and (layer, neuron) not in named:
-                places.append((row, neuron - first, f"L{layer} n{neuron}" if several else f"n{neuron}"))
+    for row, column in itertools.product(range(len(figure.layers)), range(width)):
+        layer, neuron = figure.neuron(row, column)
+        if (layer, neuron) in cells and (layer, neuron) not in named:
+            places.append((row, column, f"L{layer} n{neuron}" if several else f"n{neuron}"))
     return tuple(places)
 
 

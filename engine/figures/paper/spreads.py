@@ -29,6 +29,10 @@ MAP_COLOURS = "YlGnBu"
 """From light to dark, also without colour."""
 MOST_DOTS = 150
 """Columns of a map an inch."""
+FRAMED = 0.1
+"""Inches of a cell that is wide and high enough to be framed itself where its neuron is marked."""
+DARK = 0.6
+"""Shade of a map from which white letters are read better than black ones."""
 MOST_SHAPES = 4096
 """Cells of a map that are drawn as shapes."""
 
@@ -155,6 +159,8 @@ class HistogramPainter(Painter[HistogramFigure]):
 
 MOST_NAMED = 12
 """Layers whose names all stand beside a map."""
+WIDEST = 0.5
+"""Inches that a neuron of a map is wide, where few are on it."""
 
 
 class SurveyMapPainter(Painter[SurveyMapFigure]):
@@ -169,10 +175,14 @@ class SurveyMapPainter(Painter[SurveyMapFigure]):
     def height(self, width: float) -> float:
         return self._tall(width) + 2 * Ruler("medium").line + 0.68
 
+    def _across(self, room: float) -> float:
+        """Inches of all columns: few leave some of the room."""
+        return min(room, WIDEST * self.shown.effects.shape[1])
+
     def _tall(self, width: float) -> float:
         """Inches of the cells: square ones where there are few columns."""
         rows, columns = self.shown.effects.shape
-        square = width * rows / max(columns, 1)
+        square = self._across(width) * rows / max(columns, 1)
         # Of few layers each has its name beside it.
         layers = rows * (Ruler("medium").line if rows <= MOST_NAMED else 0.1)
         return min(max(square if self.shown.folded else layers, 0.35), 1.2 * width, max(0.16 * rows, 1.2))
@@ -184,7 +194,8 @@ class SurveyMapPainter(Painter[SurveyMapFigure]):
         ruler, small = Ruler("medium"), Ruler("small")
         margin = max(map(ruler.width, shown.rows)) + 0.1
         tall = self._tall(page)
-        across = width - margin - 0.05
+        room = width - margin - 0.05
+        across = self._across(room)
         lower = bottom + 2 * ruler.line + 0.56
         axes = made.add_axes(((left + margin) / page, lower / high, across / page, tall / high))
         # No more columns than a printer tells apart; a neuron that stands out is in what is drawn.
@@ -193,28 +204,67 @@ class SurveyMapPainter(Painter[SurveyMapFigure]):
         last, total = len(shown.rows), shown.effects.shape[1]
         _cells(axes, shown.shades(effects), (-0.5, total - 0.5, last - 0.5, -0.5), scale)
         axes.set_facecolor("#EEEEEE")
+        wide, line = across / total, tall / len(shown.rows)
         for row, column, name in shown.marks:
+            if min(wide, line) > FRAMED:
+                # Along the sides of the cell, whose number stands in it.
+                x, y = np.array([-0.5, 0.5, 0.5, -0.5, -0.5]), np.array([-0.5, -0.5, 0.5, 0.5, -0.5])
+                axes.plot(column + x, row + y, color=look.colour(name), linewidth=1.6, clip_on=False, zorder=4)
+                continue
             axes.plot(
                 [column], [row], linestyle="none", marker="s", markersize=5, markerfacecolor="none",
                 markeredgecolor=look.colour(name), markeredgewidth=1.2, clip_on=False, zorder=4,
             )  # fmt: skip
         every = max(1, int(np.ceil(len(shown.rows) * ruler.line / tall)))
         axes.set_yticks(range(0, len(shown.rows), every), shown.rows[::every])
+        axes.set_xticks(*self._column_ticks(wide, room - across))
+        axes.set_xlabel(shown.column_label, loc="left" if across < room else "center")
+        axes.tick_params(length=2)
+        if shown.numbers and not shown.columns:
+            self._name_cells(axes, wide, line)
+        bar = made.add_axes(((left + margin) / page, (bottom + small.line + 0.12) / high, room / page, 0.07 / high))
+        _cells(bar, np.linspace(0, 1, 64)[None], (0, 1, 0, 1), scale)
+        bar.set_yticks([])
+        bar.set_xticks(*self._scale_ticks())
+        bar.tick_params(length=2, labelsize="small", pad=1)
+        bar.set_title(small.wrap(shown.value_label, room), fontsize="small", pad=2)
+
+    def _column_ticks(self, wide: float, spare: float) -> tuple[list[int], list[str]]:
+        """Where numbers stand below the columns, and which: of neurons, where those are in line.
+
+        Args:
+            wide: inches of a column.
+            spare: inches to their right.
+        """
+        shown, total, ruler = self.shown, self.shown.effects.shape[1], Ruler("medium")
+        if shown.columns:
+            labels = [f"{neuron:,}" for neuron in shown.columns]
+            every = max(1, int(np.ceil((max(map(ruler.width, labels)) + 0.06) / wide)))
+            # The last would leave the page where its column is narrow.
+            room = total * wide + spare + 0.05
+            kept = [at for at in range(0, total, every) if (at + 0.5) * wide + ruler.width(labels[at]) / 2 <= room]
+            return kept, [labels[at] for at in kept]
+        if shown.numbers:
+            return [], []
         start = 0 if shown.folded else shown.first[0]
         ticks = [
             (tick - start, label)
             for tick, label in zip(*_round_ticks(start, start + total - 1), strict=True)
             if 0 <= tick - start < total
         ]
-        axes.set_xticks([tick for tick, _ in ticks], [label for _, label in ticks])
-        axes.set_xlabel(shown.column_label)
-        axes.tick_params(length=2)
-        bar = made.add_axes(((left + margin) / page, (bottom + small.line + 0.12) / high, across / page, 0.07 / high))
-        _cells(bar, np.linspace(0, 1, 64)[None], (0, 1, 0, 1), scale)
-        bar.set_yticks([])
-        bar.set_xticks(*self._scale_ticks())
-        bar.tick_params(length=2, labelsize="small", pad=1)
-        bar.set_title(small.wrap(shown.value_label, across), fontsize="small", pad=2)
+        return [tick for tick, _ in ticks], [label for _, label in ticks]
+
+    def _name_cells(self, axes: Any, wide: float, high: float) -> None:
+        """Write the number of each neuron into its cell, so many inches wide and high, where all have room."""
+        shown, small = self.shown, Ruler("small")
+        shades = shown.shades(shown.effects)
+        names = [(row, column, f"{n:,}") for row, line in enumerate(shown.numbers) for column, n in enumerate(line)]
+        names = [(row, column, name) for row, column, name in names if name != "-1"]
+        if max(small.width(name) for _, _, name in names) + 0.06 > wide or small.line > high:
+            return
+        for row, column, name in names:
+            is_dark = shades[row, column] > DARK
+            axes.text(column, row, name, ha="center", va="center", fontsize="small", color="w" if is_dark else "k")
 
     def _scale_ticks(self) -> tuple[list[float], list[str]]:
         shown = self.shown

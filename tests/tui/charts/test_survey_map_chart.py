@@ -57,6 +57,19 @@ def test_what_was_not_surveyed_is_blank_and_too_small_a_room_says_so() -> None:
     assert "too small" in paint_survey_map(holes, 20, 5).text()
 
 
+def test_few_neurons_of_many_have_their_numbers_and_no_empty_plane() -> None:
+    few = survey_map([3, 3, 11, 11, 11], [5, 2000, 373, 2202, 2203], [1, 2, 3, 4, 5], title="few", value_label="KL",
+                     logarithmic=True)  # fmt: skip
+    rows = paint_survey_map(few, 80, 24).text().splitlines()
+    assert next(row for row in rows if "2,202" in row).split() == ["5", "373", "2,000", "2,202", "2,203"]
+    (last,) = (row for row in rows if row.startswith("L11"))
+    assert sum(last.count(sign) for sign in SIGNS) == 18
+    one_each = survey_map(range(12), range(7, 3007, 250), range(1, 13), title="few", value_label="KL",
+                          logarithmic=True)  # fmt: skip
+    told = paint_survey_map(one_each, 80, 24).text()
+    assert all(f"{neuron:,}" in told for neuron in range(7, 3007, 250))
+
+
 def test_shades_and_marks_stay_apart_where_there_is_ascii_alone() -> None:
     shown = [glyph(sign, "ascii") for sign in (*SIGNS, MARK)]
     assert all(sign.isascii() for sign in shown)
