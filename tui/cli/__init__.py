@@ -46,7 +46,7 @@ else:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """Run the program and return its exit status: 0 done, 1 failed or done in part, 2 wrong usage, 130 interrupted.
 
     Whatever a user can cause is one line on standard error; an exception of another kind is a bug and shows its trace.
 

@@ -140,7 +140,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     help="Explore what one neuron of a language model does.",
     epilog="What a heading or a word of a legend means: srm-explorer explain WORD."
-    " Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+    " Exit status: 0 done, 1 failed or done in part, 2 wrong usage, 130 interrupted.",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -434,8 +434,11 @@ def import_files(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a session of vectors and texts that other programs saved."""
-    cli.imports.import_command(files, session, site, neuron, reduce, tokenizer, as_json)
+    """Make a session of vectors and texts that other programs saved.
+
+    Where one of several files cannot be read, the others are imported, and the exit status is 1.
+    """
+    end(cli.imports.import_command(files, session, site, neuron, reduce, tokenizer, as_json))
 
 
 @app.command()

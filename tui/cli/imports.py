@@ -24,8 +24,8 @@ def import_command(
     reduce: Reduce | None,
     tokenizer: str | None,
     as_json: bool,
-) -> None:
-    """Make a session of the files, save it, and say what was left out of it."""
+) -> int:
+    """Make a session of the files, save it, and say what was left out of it; exit status, 1 where a file was."""
     interventions = clamped(site, neuron)
     path = paths.session_path(session or session_name(files))
     split = None if tokenizer is None else _split(tokenizer)
@@ -40,9 +40,10 @@ def import_command(
         note(line)
     if as_json:
         say_json(_summary(done, saved.path), "imported")
-        return
-    say(done.summary())
-    say(f"session {visible(saved.session.name)}: {visible(str(saved.path))}")
+    else:
+        say(done.summary())
+        say(f"session {visible(saved.session.name)}: {visible(str(saved.path))}")
+    return 1 if done.unread else 0
 
 
 def _split(name: str) -> Split:

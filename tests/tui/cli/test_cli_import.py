@@ -37,7 +37,7 @@ def captures(tmp_path: Path) -> Path:
 
 def test_an_import_takes_a_plane_without_a_site_and_draws_the_counts_of_a_sweep(captures: Path, srm: Command) -> None:
     done = srm("import", captures, "--session", "theirs")
-    assert done.status == 0
+    assert done.status == 1, "not all of it was imported"
     assert done.err.count("\n") == 1
     assert "two.npz" in done.err
     assert "36 runs, 12 prompts, 3 conditions imported from 1 of 2 files" in done.out
@@ -49,6 +49,10 @@ def test_an_import_takes_a_plane_without_a_site_and_draws_the_counts_of_a_sweep(
         for theirs, ours in zip(swept["groups"][name]["thresholds"], groups[group]["thresholds"], strict=True):
             assert (theirs["threshold"], theirs["counts"]) == (ours["threshold"], ours["counts"])
     assert srm("pairs", "theirs", "--neuron", "2").status == 0
+    told = srm("import", captures, "--session", "again", "--json")
+    assert (told.status, len(json.loads(told.out)["not_imported"])) == (1, 1)
+    (captures / "two.npz").unlink()
+    assert srm("import", captures, "--session", "whole").status == 0
 
 
 def test_a_table_of_texts_tells_what_collapsed_without_a_model(tmp_path: Path, srm: Command) -> None:
