@@ -7,6 +7,7 @@
     survey                  the driver is killed while neurons are scored, and again while texts are written
     address, auto           the driver is killed at a cluster that somebody else started, which lives on
     node, survey-node       one of the two nodes of such a cluster is killed, and what was there goes to the other
+    crowded                 others have the processors of such a cluster, then one of them, then none; ctrl+c where all
     worker                  ctrl+c, once, over a run in the background process
 
 All are small runs of the bundled model by two actors, and then the same command again where that ended it. What is
@@ -282,6 +283,76 @@ def address(trial: Trial, named: str = "") -> None:
     trial.compare(RUN)
 
 
+def crowded(trial: Trial) -> None:
+    """Run where others have every processor, and end it; then where they have one of two, and go before it is over."""
+    with a_cluster(trial, 1) as (port, (cluster,)):
+        command = [*RUN, *ACTORS, "--address", f"127.0.0.1:{port}"]
+        asked = time.monotonic()
+
+        def interrupted(pid: int) -> bool:
+            nonlocal asked
+            os.kill(pid, signal.SIGINT)
+            asked = time.monotonic()
+            return True
+
+        with others(trial, port, 2):
+            none = "2 of 2 actors wait until the cluster has room: each asks for 1 processor"
+            status = trial.struck(command, lambda: none in trial.log(), interrupted)
+            trial.expect(status == INTERRUPTED, f"without room it ended with {status}")
+            trial.expect(time.monotonic() < asked + 30, "it took its time to end")
+            trial.expect("Traceback" not in trial.log(), "it ended with a traceback")
+        with others(trial, port, 1) as leave:
+            one = "1 of 2 actors waits until the cluster has room: each asks for 1 processor"
+
+            def left(_: int) -> bool:
+                first = found(below(cluster.pid), "actor")
+                if not first:
+                    return False
+                leave()
+                # It could finish everything before the other one has its model.
+                os.kill(first, signal.SIGSTOP)
+                deadline = time.monotonic() + PATIENCE / 3
+                while trial.journalled('"actor joined"') < 2 and time.monotonic() < deadline:
+                    time.sleep(0.2)
+                os.kill(first, signal.SIGCONT)
+                return True
+
+            status = trial.struck(command, lambda: one in trial.log() and trial.journalled('"batch"') > 0, left)
+            trial.expect(status == 0, f"with room for one it ended with {status}")
+            saved = trial.work / f"{trial.name}.json"
+            events = json.loads(saved.read_text())["events"] if saved.exists() else []
+            joined = sum(event["event"] == "actor joined" for event in events)
+            trial.expect(joined == 2, f"{joined} joined, of one that had room at once and one that found it later")
+        trial.expect(cluster.poll() is None, "the cluster is gone")
+    trial.compare(RUN)
+
+
+OTHERS = (
+    "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); hold = ray.remote(num_cpus=int(sys.argv[2]))"
+)
+OTHERS += "(type('Other', (), {'here': lambda self: True})).remote(); ray.get(hold.here.remote());"
+OTHERS += " print('here', flush=True); sys.stdin.read()"
+"""Somebody who has so many processors of a cluster until nothing more can be read."""
+
+
+@contextlib.contextmanager
+def others(trial: Trial, port: int, processors: int) -> Generator[Callable[[], None]]:
+    """Somebody else who has processors of a cluster; what is given has them leave."""
+    command = [sys.executable, "-c", OTHERS, f"127.0.0.1:{port}", str(processors)]
+    with (trial.work / f"{trial.name}-others.log").open("ab") as log:
+        started = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env={**trial.environment, **ALONE}
+        )
+    assert started.stdin is not None
+    assert started.stdout is not None
+    try:
+        trial.expect(started.stdout.readline() == b"here\n", "others have no processor")
+        yield started.stdin.close
+    finally:
+        started.stdin.close()
+        started.wait(FAREWELL)
+
+
 def node(trial: Trial, run: Sequence[str] = RUN) -> None:
     """Kill a node of two, on which one of the actors is."""
     table = trial.table()
@@ -367,6 +438,7 @@ TRIALS: dict[str, Callable[[Trial], None]] = {
     "auto": partial(address, named="auto"),
     "node": node,
     "survey-node": partial(node, run=SURVEY),
+    "crowded": crowded,
     "worker": worker,
 }
 

@@ -14,13 +14,13 @@ import os
 import platform
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memory
 from srm_explorer.engine.execution.bench import Subject, Task
-from srm_explorer.engine.execution.cluster import Cluster, join
+from srm_explorer.engine.execution.cluster import Cluster, amount, join
 from srm_explorer.engine.execution.executor import Finished, Station, Take
 from srm_explorer.engine.execution.opening import Opened, Opening
 from srm_explorer.engine.experiment import ExecutionSpec
@@ -28,7 +28,7 @@ from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.model import WarmModel, set_threads
 from srm_explorer.engine.runs.journal_records import ActorJoined, ActorLost
 from srm_explorer.engine.runs.plan import Layout
-from srm_explorer.engine.runs.progress import Flight, Meter, Stage, StopSignal
+from srm_explorer.engine.runs.progress import Flight, Meter, Stage, Stopped, StopSignal
 
 Result = TypeVar("Result")
 
@@ -38,6 +38,13 @@ one that finishes anything; and so many before they have a model until the run g
 
 _LOOK = 0.2
 """Seconds between two looks at what the actors do."""
+
+_SOON = 2.0
+"""Seconds between two looks whether there is room for those that were not hired."""
+
+_PATIENCE, _LATE = 5.0, 30.0
+"""Seconds after which it is said that there is none, and after which one that was hired and has not begun is taken for
+one that found none, where there is none: others may have been quicker."""
 
 _NOTICED = 90.0
 """Seconds within which Ray notices that a node is gone, or it was not."""
@@ -153,6 +160,7 @@ class _Hand:
     Attributes:
         handle: Ray's.
         place: host and node, to come.
+        hired: when.
         asked: the answer to come, of its task or of the opening; None where it has nothing to do.
         task: that it has; None while it makes its model ready.
         deaths: of actors that had the task before.
@@ -163,6 +171,7 @@ class _Hand:
     name: str
     handle: Any
     place: Any
+    hired: float
     asked: Any
     task: Task[Any] | None = None
     deaths: int = 0
@@ -196,6 +205,8 @@ class RayExecutor:
         self._unopened = 0
         self._why = ""
         self._gone: dict[str, float] = {}
+        self._look_at = 0.0
+        self._lacks_since: float | None = None
         self._again: list[tuple[Task[Any], int]] = []
         self._news: list[ActorJoined | ActorLost] = []
 
@@ -206,20 +217,24 @@ class RayExecutor:
         self._cluster = join(self._spec, max(self._spec.actors or 1, os.cpu_count() or 1))
         self._count, self._needs = _needs(self._cluster, self._spec, opening.experiment.model.device, self._threads)
         self._opening = replace(opening, is_new=False)
-        leader = self._hire(opening)
-        while len(self._hands) < self._count:
-            self._hire(self._opening)
-        while leader.opened is None:
+        leader: _Hand | None = None
+        while True:
+            if leader is not None and leader not in self._hands:
+                self._check_hope()
+                leader = None
+            hired = self._fill(meter, opening if leader is None else self._opening)
+            leader = leader or next(iter(hired), None)
             for hand, answer in self._answers():
                 if hand is leader and isinstance(answer, Fault):
                     raise answer.error()
                 self._welcome(hand, answer)
-            if leader not in self._hands:
-                self._check_hope()
-                leader = self._hire(opening)
-            if leader.opened is None:
-                meter.part(leader.look.stage, leader.look.part, leader.look.parts)
-        return leader.opened
+            if leader is not None and leader.opened is not None:
+                return leader.opened
+            if meter.stop.level and not any(hand.node for hand in self._hands):
+                # Nobody has anything that could be finished first.
+                raise Stopped
+            look = Look("waiting") if leader is None else leader.look
+            meter.part(look.stage, look.part, look.parts)
 
     def set_up(self, subject: Subject) -> None:
         """Send it to all, and to those that join later."""
@@ -244,7 +259,8 @@ class RayExecutor:
         while True:
             # The rest of what somebody had who died comes before anything else.
             is_left = self._send(take)
-            if not is_left and not any(hand.task for hand in self._hands):
+            if not any(hand.task for hand in self._hands) and (not is_left or meter.stop.level):
+                # Also where none has begun, and none may ever find room.
                 return
             for hand, answer in self._answers():
                 task = hand.task
@@ -261,7 +277,9 @@ class RayExecutor:
                     self._again.remove((task, deaths))
                     self._deaths = 0
                     yield Finished(task, None, "")
-            self._replace_the_dead()
+            self._fill(meter, self._opening)
+            if not self._hands:
+                self._check_hope()
             busy = [(hand.task, hand.look) for hand in self._hands if hand.task is not None]
             if counted:
                 meter.in_flight([Flight(task.rows, look.step, look.tokens) for task, look in busy])
@@ -299,6 +317,7 @@ class RayExecutor:
             name=f"actor {self._hired}",
             handle=handle,
             place=handle.place.options(concurrency_group="look").remote(),
+            hired=time.monotonic(),
             asked=handle.open.remote(opening),
         )
         self._hands.append(hand)
@@ -408,13 +427,56 @@ class RayExecutor:
         if hand.task is not None:
             self._again.append((hand.task, hand.deaths + 1))
 
-    def _replace_the_dead(self) -> None:
-        """Have a new actor for each that is gone and can be replaced, as long as there is hope."""
-        assert self._opening is not None
-        if len(self._hands) < self._count and self._deaths <= MOST_DEATHS and not self._is_misled():
-            self._hire(self._opening)
-        if not self._hands:
-            self._check_hope()
+    def _fill(self, meter: Meter, first: Opening | None) -> list[_Hand]:
+        """Have an actor for each that is gone and can be replaced, or found no room, as long as there is hope.
+
+        Args:
+            first: what the first of them is to make ready.
+        """
+        if self._deaths > MOST_DEATHS or self._is_misled():
+            return []
+        openings = [first, *[self._opening] * self._count][: self._wanted(meter)]
+        return [self._hire(opening) for opening in openings if opening is not None]
+
+    def _wanted(self, meter: Meter) -> int:
+        """How many more actors are wanted and find room; the meter tells after a while that some find none."""
+        assert self._cluster is not None
+        now = time.monotonic()
+        late = [hand for hand in self._hands if not hand.node and now > hand.hired + _LATE]
+        missing = self._count - len(self._hands)
+        if not missing and not late:
+            self._lacks_since, meter.lacks = None, ""
+            return 0
+        if now < self._look_at:
+            return 0
+        asked = {"CPU": self._needs["num_cpus"], "GPU": self._needs["num_gpus"]}
+        # Who was hired and has not begun may, or may not, have what it asks for.
+        room = self._cluster.room(asked)
+        wanted = max(0, min(missing, room - sum(not hand.node for hand in self._hands)))
+        self._look_at = now + _SOON
+        if wanted == missing and (room or not late):
+            # Those that are late find room, and are slow.
+            return wanted
+        self._lacks_since = self._lacks_since or now
+        # Whoever is hired now takes of what is free.
+        if not wanted and now > self._lacks_since + _PATIENCE and not meter.lacks:
+            meter.lacks = self._lack(missing + len(late), asked)
+        return wanted
+
+    def _lack(self, waiting: int, asked: Mapping[str, float]) -> str:
+        """That some find no room, in a line: what each asks for, what there is, and what can be done."""
+        assert self._cluster is not None
+        kinds = [kind for kind, number in asked.items() if number]
+        each = " and ".join(amount(kind, asked[kind]) for kind in kinds)
+        who = f"{waiting} of {count_of(self._count, 'actor')} {'waits' if waiting == 1 else 'wait'}"
+        there = self._count - waiting
+        meanwhile = f"the run goes on with {there}" if there else "ctrl+c ends the run, of which nothing is lost"
+        fewer = f"--actors {there}, " * (there > 0) + "OMP_NUM_THREADS=1, " * (asked["CPU"] > 1)
+        asks_less = f"; {fewer.removesuffix(', ').replace(', ', ' or ')} asks for less" if fewer else ""
+        return (
+            f"{who} until the cluster has room: each asks for {each}, and no node has more free than"
+            f" {self._cluster.at_most(kinds)}; {meanwhile}{asks_less}"
+        )
 
     def _is_misled(self) -> bool:
         """Whether Ray still takes a node that is gone for alive: it would put a new actor there."""

@@ -16,10 +16,11 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,15 @@ _AUTH_MODE, _TOKEN = "RAY_AUTH_MODE", "token"
 
 _set_here: set[str] = set()
 """Variables that nobody had set before a cluster of our own needed them."""
+
+
+KINDS = {"CPU": "processor", "GPU": "GPU"}
+"""What an actor may ask for, as Ray calls it, and as we do."""
+
+
+def amount(kind: str, number: float) -> str:
+    """So much of a kind: "2 processors", ".5 GPU"."""
+    return f"{number:g} {KINDS[kind]}{'' if number <= 1 and number else 's'}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,34 @@ class Cluster:
     def processors_of_a_node(self) -> int:
         """The fewest that one of its nodes has."""
         return int(min(node["Resources"].get("CPU", 1) for node in self.ray.nodes() if node["Alive"]))
+
+    def room(self, asked: Mapping[str, float]) -> int:
+        """How many actors find room now, by what each asks for: "CPU", "GPU"; of one of our own, as many as there are.
+
+        What Ray tells may be a second old.
+        """
+        kinds = {kind: number for kind, number in asked.items() if number}
+        if self.is_ours or not kinds:
+            return sys.maxsize
+        # Ray reckons in ten-thousandths.
+        return sum(
+            min(int((free[kind] + 5e-5) // number) for kind, number in kinds.items()) for free, _ in self._nodes()
+        )
+
+    def at_most(self, kinds: Iterable[str]) -> str:
+        """The most that a node has free of some kinds: "1 of 4 processors, 0 of 2 GPUs"."""
+        told: list[str] = []
+        for kind in kinds:
+            free, all_ = max(((free[kind], all_[kind]) for free, all_ in self._nodes()), default=(0.0, 0.0))
+            told.append(f"{free:g} of {amount(kind, all_)}")
+        return ", ".join(told)
+
+    def _nodes(self) -> list[tuple[Mapping[str, float], Mapping[str, float]]]:
+        """Of every node that is alive what is free there, and what there is at all."""
+        known: Any = self.ray._private.state.available_resources_per_node()
+        alive = [node for node in self.ray.nodes() if node["Alive"]]
+        kinds = dict.fromkeys(KINDS, 0.0)
+        return [({**kinds, **known.get(node["NodeID"], {})}, {**kinds, **node["Resources"]}) for node in alive]
 
     def lists(self, node: str) -> bool:
         """Whether Ray takes a node for alive, by its id; that one is dead it finds out within a minute."""

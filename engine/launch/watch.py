@@ -158,6 +158,7 @@ class Watch:
         self._bar: _Bar | None = None
         self._due = time.monotonic() + _LINE_EVERY
         self._waits = False
+        self._lacks = ""
 
     def show(self, progress: Progress) -> None:
         self.last = progress
@@ -165,6 +166,9 @@ class Watch:
             # At once: who is not told takes a long wait for a program that hangs.
             self.say(_waiting_for(progress.waits_for))
         self._waits = progress.waits_for is not None
+        if progress.lacks and progress.lacks != self._lacks:
+            self.say(progress.lacks)
+        self._lacks = progress.lacks
         if progress.stage not in _BEFORE_RUNNING:
             self.open()
         if self._bar is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from srm_explorer.engine.session.codec import DamagedError, Number, Whole, read_record
+from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
 
 Stage = Literal["waiting", "loading", "testing", "running", "survey", "lengths", "saving"]
 """`survey`: neurons are surveyed, part by part; `lengths`: texts are fed once more, for their means at the lengths at
@@ -35,6 +35,7 @@ class Progress:
         part: finished parts of a stage that is no run of texts, of `parts`; both 0 where it has none. What is saved of
             a survey has those of the survey.
         flying: how much of a part, or of several at once, is done of what is in flight.
+        lacks: what somebody waits for who should help, in a line; empty where nobody does.
     """
 
     stage: Stage
@@ -51,6 +52,7 @@ class Progress:
     part: Whole = 0
     parts: Whole = 0
     flying: Number = 0.0
+    lacks: Text = ""
 
     @property
     def counted(self) -> str:
@@ -132,6 +134,9 @@ class Meter:
 
     Args:
         weigh: tells the bytes in use, None where it cannot.
+
+    Attributes:
+        lacks: as `Progress` has it, told with every progress from here on.
     """
 
     listeners: list[Callable[[Progress], None]]
@@ -140,6 +145,7 @@ class Meter:
     runs: int = 0
     steps: int = 0
     runs_done: int = 0
+    lacks: str = ""
     _finished_tokens: int = 0
     _tokens: int = 0
     _rows: int = 0
@@ -250,8 +256,9 @@ class Meter:
         self.end_batch(tokens)
 
     def _tell(self, progress: Progress) -> None:
+        told = dataclasses.replace(progress, lacks=self.lacks) if self.lacks else progress
         for listener in self.listeners:
-            listener(progress)
+            listener(told)
 
     def _progress(self, step: int) -> Progress:
         now = time.monotonic()

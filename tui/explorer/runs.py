@@ -393,8 +393,13 @@ class RunController:
             case events.WorkerSeen():
                 self.state.seen(event)
             case events.RunGrew():
+                before = self.state.followed.get(event.path)
                 if self.state.grew(event) and self._sessions.looks_at(event.path):
                     self._sessions.take(event.session, event.path)
+                lacks = event.progress.lacks if event.progress is not None else ""
+                if lacks and (before is None or before.progress is None or before.progress.lacks != lacks):
+                    self._view.results.log_line(lacks)
+                    self._view.say(lacks, "warning")
             case events.RunEnded():
                 self._ended(event)
             case events.WorkerLost() | events.RunLost():

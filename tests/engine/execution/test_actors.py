@@ -27,7 +27,8 @@ from srm_explorer.engine.execution.opening import Opened
 from srm_explorer.engine.execution.survey import ForcedPart, GivenTexts
 from srm_explorer.engine.experiment import Experiment, differences
 from srm_explorer.engine.model import LoadedModel, WarmModel
-from srm_explorer.engine.runs.progress import Meter, Progress
+from srm_explorer.engine.runs import Outcome
+from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
 from srm_explorer.engine.session import PromptRecord
 from tests.waiting import PATIENCE
 
@@ -144,9 +145,15 @@ class _Ray:
     def __init__(self) -> None:
         self.raylet = socket.create_server(("127.0.0.1", 0))
         self.address = dict(zip(("NodeManagerAddress", "NodeManagerPort"), self.raylet.getsockname(), strict=True))
+        self.free = 1_000
+        self._private = SimpleNamespace(state=SimpleNamespace(available_resources_per_node=self.available))
+
+    def available(self) -> dict[str, dict[str, float]]:
+        # Ray leaves out what there is nothing of.
+        return dict.fromkeys(("node", "another"), {"CPU": self.free} if self.free else {})
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"NodeID": "node", "Alive": True, "Resources": {}, **self.address}]
+        return [{"NodeID": "node", "Alive": True, "Resources": {"CPU": 2}, **self.address}]
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 2}
@@ -228,12 +235,14 @@ class _LosesItsNode(_Ray):
 
     def nodes(self) -> list[dict[str, Any]]:
         self.seen -= self.raylet.fileno() < 0
-        return [{**super().nodes()[0], "Alive": self.seen > 0}]
+        (own,) = super().nodes()
+        return [{**own, "Alive": self.seen > 0}, {**own, "NodeID": "another", "Alive": self.seen <= 0}]
 
 
 def test_no_actor_is_sent_to_a_node_that_is_gone_while_ray_takes_it_for_alive(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(actors, "_SOON", 0.0)
     ray = _LosesItsNode()
     monkeypatch.setattr(actors, "join", lambda spec, processors: Cluster(ray, is_ours=False))
     outcome = lab.run(lab.experiment(CLAMPED, execution=TWO_ACTORS), rows=1)
@@ -241,6 +250,74 @@ def test_no_actor_is_sent_to_a_node_that_is_gone_while_ray_takes_it_for_alive(
     assert ray.hired == [True, True, False]
     (line,) = (line for line in outcome.notes if "lost" in line)
     assert line == "actor 1 on here is lost, what it had went to another: its node is gone"
+
+
+class _Crowded(_Ray):
+    """Has one processor free, or none."""
+
+    def __init__(self, free: int) -> None:
+        super().__init__()
+        self.free, self.hired = free, 0
+
+    def remote(self, **given: Any) -> Any:
+        self.free -= 1
+        self.hired += 1
+        assert self.free >= 0, "Ray would let it wait for ever"
+        return super().remote(**given)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That there is no room is looked for, and said, without waiting."""
+    monkeypatch.setattr(actors, "_SOON", 0.0)
+    monkeypatch.setattr(actors, "_PATIENCE", -1.0)
+    monkeypatch.setattr(execution, "threads", lambda: 1)
+
+
+def told_by(lab: Lab, ray: _Crowded, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Outcome, list[str]]:
+    """What came of a run at three actors, and what was told meanwhile, without repetition."""
+    monkeypatch.setattr(actors, "join", lambda spec, processors: Cluster(ray, is_ours=False))
+    told: list[str] = []
+
+    def listen(progress: Progress) -> None:
+        if not told or told[-1] != progress.lacks:
+            told.append(progress.lacks)
+        options.get("then", lambda _: None)(progress)
+
+    experiment = lab.experiment(CLAMPED, execution={**TWO_ACTORS, "actors": 3})
+    return lab.run(experiment, rows=2, listener=listen, stop=options.get("stop")), told
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_run_goes_on_with_the_actors_that_find_room_says_what_others_lack_and_has_them_join_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = _Crowded(1)
+
+    def others_leave(progress: Progress) -> None:
+        if progress.lacks and ray.hired == 1:
+            ray.free = 2
+
+    outcome, told = told_by(lab, ray, monkeypatch, then=others_leave)
+    assert (outcome.status, ray.hired) == ("finished", 3)
+    assert told == [
+        "",
+        "2 of 3 actors wait until the cluster has room: each asks for 1 processor, and no node has more free than"
+        " 0 of 2 processors; the run goes on with 1; --actors 1 asks for less",
+        "",
+    ]
+    assert outcome.session is not None
+    assert sum(event["event"] == "actor joined" for event in outcome.session.events) == 3
+
+
+@pytest.mark.usefixtures("at_once")
+def test_where_none_finds_room_one_wish_ends_the_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actors, "_LOOK", 0.0)
+    ray, stop = _Crowded(0), StopSignal()
+    wish = {"stop": stop, "then": lambda progress: progress.lacks and stop.ask()}
+    outcome, told = told_by(lab, ray, monkeypatch, **wish)
+    assert (outcome.status, outcome.session, ray.hired) == ("interrupted", None, 0)
+    assert told[-1].endswith("0 of 2 processors; ctrl+c ends the run, of which nothing is lost")
 
 
 def test_a_token_is_asked_of_no_other_cluster_than_our_own(monkeypatch: pytest.MonkeyPatch) -> None:

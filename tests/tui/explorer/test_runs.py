@@ -10,6 +10,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.tui.backend.events import FoundRun, RunFailed, RunGrew, RunsFound, WorkerSeen
 from srm_explorer.tui.explorer.startup import LaunchOptions
+from srm_explorer.tui.results.log_tab import LogTab
 
 
 def test_a_run_that_begins_after_the_first_look_is_followed_where_it_was_in_view(drive: Any) -> None:
@@ -26,6 +27,19 @@ def test_a_run_that_begins_after_the_first_look_is_followed_where_it_was_in_view
         app.explorer.controller.take_event(RunsFound((FoundRun(mine, 1, 9, True),)))
         await until(lambda: mine in controller.runs.state.followed, "the run")
         assert controller.sessions.looks_at(mine)
+
+    drive(test)
+
+
+def test_what_actors_wait_for_is_said_once_and_logged(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        controller, mine = app.explorer.controller, paths.session_path("mine")
+        controller.runs.state.asks(mine)
+        for seconds in (1.0, 2.0):
+            waiting = Progress("waiting", seconds_left=seconds, lacks="2 of 2 actors wait")
+            controller.take_event(RunGrew(mine, None, waiting, "running"))
+        await until(lambda: "2 of 2 actors wait" in app.text(), "the line")
+        assert app.explorer.results.query_one(LogTab).copy_text().count("2 of 2 actors wait") == 1
 
     drive(test)
 
