@@ -188,10 +188,16 @@ def warm_server() -> Iterator[WarmServer]:
 @pytest.fixture(scope="session")
 def random_models() -> ModuleType:
     """tools/make_random_model.py as a module."""
-    spec = importlib.util.spec_from_file_location("make_random_model", TOOLS / "make_random_model.py")
+    return load_module(TOOLS / "make_random_model.py")
+
+
+def load_module(path: Path) -> ModuleType:
+    """A program that stands beside the package as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    # Its dataclasses look themselves up.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""Blocks of two families of models, computed from their weights without the bridge's and the library's Python.
+"""Blocks of a few families of models, computed from their weights without the bridge's and the library's Python.
 
 A step of a batch is a few hundred small operations, and what stands around each of them costs as much as they do. Here
 stands the same arithmetic with fused operations, and hook points are called where somebody listens. It is taken only
@@ -18,8 +18,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from transformer_lens.hook_points import HookPoint
-from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
-from transformers.models.llama.modeling_llama import LlamaForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -31,19 +29,33 @@ _Update = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class _Points:
-    """The hook points of one block, in the order in which a pass reaches them."""
+    """The hook points of one block, in the order in which a pass reaches them.
+
+    Where attention and the MLP stand beside each other, both reading what enters the block, nothing is in the middle.
+    """
 
     resid_pre: HookPoint
     z: HookPoint
     attn_out: HookPoint
-    resid_mid: HookPoint
+    resid_mid: HookPoint | None
     hook_post: HookPoint
     mlp_out: HookPoint
     resid_post: HookPoint
 
+    @classmethod
+    def of(cls, points: Mapping[str, HookPoint], layer: int) -> _Points:
+        """Find those of a layer.
+
+        Raises:
+            KeyError: one is not there that every block has.
+        """
+        every = ("hook_resid_pre", "attn.hook_z", "hook_attn_out", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
+        pre, z, attn_out, hook_post, mlp_out, post = (points[f"blocks.{layer}.{name}"] for name in every)
+        return cls(pre, z, attn_out, points.get(f"blocks.{layer}.hook_resid_mid"), hook_post, mlp_out, post)
+
     def all(self) -> tuple[HookPoint, ...]:
         """List them."""
-        return tuple(vars(self).values())
+        return tuple(point for point in vars(self).values() if point is not None)
 
 
 def _at(point: HookPoint, activation: Tensor) -> Tensor:
@@ -114,16 +126,18 @@ class LastNorm:
 
 @dataclass(frozen=True)
 class _Angles:
-    """Cosines and sines that turn queries and keys by their positions, [row, 1, col, d_head]."""
+    """Cosines and sines that turn the first coordinates of queries and keys, or all, [row, 1, col, turned]."""
 
     cos: Tensor
     sin: Tensor
 
     def turn(self, vectors: Float[Tensor, "row head col d"]) -> Tensor:
-        """Turn the pairs of coordinates (i, i + d/2)."""
-        half = vectors.shape[-1] // 2
-        turned = torch.cat([-vectors[..., half:], vectors[..., :half]], dim=-1)
-        return torch.addcmul(vectors * self.cos, turned, self.sin)
+        """Turn the pairs of coordinates (i, i + turned/2); the others stay."""
+        width = self.cos.shape[-1]
+        first, others = vectors[..., :width], vectors[..., width:]
+        paired = torch.cat([-first[..., width // 2 :], first[..., : width // 2]], dim=-1)
+        turned = torch.addcmul(first * self.cos, paired, self.sin)
+        return torch.cat([turned, others], dim=-1) if others.shape[-1] else turned
 
 
 class DirectBlocks:
@@ -260,16 +274,17 @@ def _to_neurons(
     block: _Block, stream: Tensor, hidden: Tensor, angles: _Angles | None, keep: _Update | None
 ) -> tuple[Tensor, Tensor]:
     points = block.points
-    stream = _at(points.resid_pre, stream)
-    queries, keys, values = (part.transpose(1, 2) for part in block.project(block.before_attention(stream)))
+    entered = _at(points.resid_pre, stream)
+    queries, keys, values = (part.transpose(1, 2) for part in block.project(block.before_attention(entered)))
     if angles is not None:
         queries, keys = angles.turn(queries), angles.turn(keys)
     if keep is not None:
         keys, values = keep(keys, values)
     mixed = _at(points.z, _attend(queries, keys, values, hidden, block.softens_in))
     # What is edited between the two halves is what the MLP reads: the stream passes it by, as in the model.
-    stream = stream + _at(points.attn_out, block.attn_out(mixed))
-    return stream, block.neurons(block.before_mlp(_at(points.resid_mid, stream)))
+    stream = entered + _at(points.attn_out, block.attn_out(mixed))
+    read = entered if points.resid_mid is None else _at(points.resid_mid, stream)
+    return stream, block.neurons(block.before_mlp(read))
 
 
 def _from_neurons(block: _Block, stream: Tensor, neurons: Tensor) -> tuple[Tensor, Tensor]:
@@ -322,16 +337,13 @@ def direct_blocks(model: Any, blocks: Sequence[Any], points: Mapping[str, HookPo
         return None
     if parameters[0].device.type == "meta" or any(p.dtype != parameters[0].dtype for p in parameters):
         return None
-    take = _gpt2 if type(model) is GPT2LMHeadModel else _llama if type(model) is LlamaForCausalLM else None
-    if take is None:
-        return None
-    names = ("hook_resid_pre", "attn.hook_z", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out")
+    take = _FAMILIES.get(type(model).__name__)
     try:
-        own = [
-            _Points(*(points[f"blocks.{layer}.{name}"] for name in (*names, "hook_resid_post")))
-            for layer in range(len(blocks))
-        ]
+        own = [_Points.of(points, layer) for layer in range(len(blocks))]
     except KeyError:
+        return None
+    is_parallel = own[0].resid_mid is None
+    if take is None or is_parallel != getattr(model.config, "use_parallel_residual", False):
         return None
     called = {id(point) for one in own for point in one.all()}
     others = {id(point): point for point in points.values() if id(point) not in called}
@@ -376,7 +388,7 @@ def _gpt2(
 ) -> DirectBlocks | None:
     config = model.config
     unusual = config.scale_attn_by_inverse_layer_idx or config.reorder_and_upcast_attn or config.add_cross_attention
-    if unusual or not config.scale_attn_weights or config.activation_function not in ("gelu_new", "gelu_pytorch_tanh"):
+    if unusual or not config.scale_attn_weights or config.activation_function not in _APPROXIMATES:
         return None
     tokens, places = _raw(model, "transformer", "wte"), _raw(model, "transformer", "wpe")
     heads = config.n_head
@@ -386,7 +398,7 @@ def _gpt2(
         return every[..., 0, :, :], every[..., 1, :, :], every[..., 2, :, :]
 
     def neurons(module: Any, activation: Tensor) -> Tensor:
-        return functional.gelu(_conv(module, activation), approximate="tanh")
+        return functional.gelu(_conv(module, activation), approximate=_APPROXIMATES[config.activation_function])
 
     made = [
         _Block(
@@ -417,10 +429,16 @@ def _llama(
     tokens, rotary = _raw(model, "model", "embed_tokens"), _raw(model, "model", "rotary_emb")
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
-    def split(parts: Sequence[Any], activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def split(parts: Sequence[Any], norms: Sequence[Any], activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         shape = (*activation.shape[:-1], -1, width)
         queries, keys, values = (_product(part, activation).view(shape) for part in parts)
+        if norms:
+            queries, keys = _rms_norm(norms[0], queries), _rms_norm(norms[1], keys)
         return queries, keys, values
+
+    def projects(attention: Any) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
+        norms = [_raw(attention, f"{name}_norm") for name in "qk" if hasattr(attention, f"{name}_norm")]
+        return partial(split, [_raw(attention, f"{name}_proj") for name in "qkv"], norms)
 
     def neurons(gate: Any, up: Any, activation: Tensor) -> Tensor:
         return functional.silu(_product(gate, activation)).mul_(_product(up, activation))
@@ -429,7 +447,7 @@ def _llama(
         _Block(
             points=own,
             before_attention=partial(_rms_norm, _raw(block, "input_layernorm")),
-            project=partial(split, [_raw(block, "self_attn", f"{name}_proj") for name in "qkv"]),
+            project=projects(_raw(block, "self_attn")),
             attn_out=_linear(_raw(block, "self_attn", "o_proj")),
             before_mlp=partial(_rms_norm, _raw(block, "post_attention_layernorm")),
             neurons=partial(neurons, _raw(block, "mlp", "gate_proj"), _raw(block, "mlp", "up_proj")),
@@ -442,9 +460,60 @@ def _llama(
     def embed(ids: Tensor, positions: Tensor) -> Tensor:
         return functional.embedding(ids, tokens.weight)
 
-    def angles(stream: Tensor, positions: Tensor) -> _Angles:
-        cos, sin = rotary(stream, positions)
-        return _Angles(cos[:, None], sin[:, None])
-
     norm = LastNorm(_raw(model, "model", "norm"), _rms_norm, centers=False)
-    return DirectBlocks(made, embed, angles, norm, _raw(model, "lm_head"), others)
+    return DirectBlocks(made, embed, partial(_angles, rotary), norm, _raw(model, "lm_head"), others)
+
+
+def _angles(rotary: Any, stream: Tensor, positions: Tensor) -> _Angles:
+    cos, sin = rotary(stream, positions)
+    return _Angles(cos[:, None], sin[:, None])
+
+
+def _neox(
+    model: Any, blocks: Sequence[Any], points: Sequence[_Points], others: Sequence[HookPoint]
+) -> DirectBlocks | None:
+    config = model.config
+    if config.hidden_act not in _APPROXIMATES:
+        return None
+    tokens, rotary = _raw(model, "gpt_neox", "embed_in"), _raw(model, "gpt_neox", "rotary_emb")
+    heads = config.num_attention_heads
+
+    def joint(module: Any, activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # The three of a head lie side by side.
+        every = _product(module, activation).view(*activation.shape[:-1], heads, 3, -1)
+        return every[..., 0, :], every[..., 1, :], every[..., 2, :]
+
+    def neurons(module: Any, activation: Tensor) -> Tensor:
+        return functional.gelu(_product(module, activation), approximate=_APPROXIMATES[config.hidden_act])
+
+    made = [
+        _Block(
+            points=own,
+            before_attention=partial(_layer_norm, _raw(block, "input_layernorm")),
+            project=partial(joint, _raw(block, "attention", "query_key_value")),
+            attn_out=_linear(_raw(block, "attention", "dense")),
+            before_mlp=partial(_layer_norm, _raw(block, "post_attention_layernorm")),
+            neurons=partial(neurons, _raw(block, "mlp", "dense_h_to_4h")),
+            mlp_out=_linear(_raw(block, "mlp", "dense_4h_to_h")),
+        )
+        for block, own in zip(blocks, points, strict=True)
+    ]
+
+    def embed(ids: Tensor, positions: Tensor) -> Tensor:
+        return functional.embedding(ids, tokens.weight)
+
+    norm = LastNorm(_raw(model, "gpt_neox", "final_layer_norm"), _layer_norm, centers=True)
+    unembedding = _raw(model.get_output_embeddings())
+    return DirectBlocks(made, embed, partial(_angles, rotary), norm, unembedding, others)
+
+
+_APPROXIMATES = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+_FAMILIES: Mapping[str, Callable[[Any, Sequence[Any], Sequence[_Points], Sequence[HookPoint]], DirectBlocks | None]] = {
+    "GPT2LMHeadModel": _gpt2,
+    "GPTNeoXForCausalLM": _neox,
+    "LlamaForCausalLM": _llama,
+    "MistralForCausalLM": _llama,
+    "Qwen2ForCausalLM": _llama,
+    "Qwen3ForCausalLM": _llama,
+}
+"""How models are taken apart, by the name of their class: a class that another one derives from it may differ."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -16,23 +15,14 @@ from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.engine.session.imported import session_from
 from srm_explorer.engine.stats.spotlight import Sweep
-from tests.conftest import TOOLS
+from tests.conftest import TOOLS, load_module
 
 PAGE = TOOLS.parent / "docs" / "neuron-373.md"
 
 
-def _tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("neuron_373", TOOLS / "neuron_373.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    return _tool()
+    return load_module(TOOLS / "neuron_373.py")
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+from tests.conftest import TOOLS, load_module
 
 if TYPE_CHECKING:
     from srm_explorer.engine.model.decoding import RowResult
@@ -20,6 +23,12 @@ SameRow = Callable[["RowResult", "RowResult"], None]
 def tiny(request: pytest.FixtureRequest) -> LoadedModel:
     """Both tiny models in turn."""
     return request.getfixturevalue(f"tiny_{request.param}")
+
+
+@pytest.fixture(scope="session")
+def family_tool() -> ModuleType:
+    """tools/check_families.py, which makes tiny models of every family."""
+    return load_module(TOOLS / "check_families.py")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,13 +27,45 @@ PROMPTS = (tuple(range(3)), tuple(range(40, 47)))
 
 @pytest.mark.parametrize("kind", SITE_KINDS)
 def test_an_edit_and_a_capture_are_what_they_are_in_the_models_own_code(tiny: LoadedModel, kind: str) -> None:
-    assert tiny.blocks.is_direct
-    site = f"blocks.1.{kind}"
+    compare_with_own_code(tiny, kind)
+
+
+FAMILIES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("gpt_neox", {"rotary_pct": 0.5}),
+    ("gpt_neox", {"use_parallel_residual": False}),
+    ("mistral", {}),
+    ("qwen2", {}),
+    ("qwen3", {}),
+)
+
+
+@pytest.mark.parametrize(("name", "sizes"), FAMILIES, ids=["pythia", "neox", "mistral", "qwen2", "qwen3"])
+def test_other_families_too_compute_from_their_weights_what_their_own_code_does(
+    family_tool: ModuleType, name: str, sizes: dict[str, Any], tmp_path: Path
+) -> None:
+    family_tool.make_folder(family_tool.Family(name, sizes), tmp_path)
+    # As later models of the family have it; one that sees a window is left to its own code.
+    written = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(written | {"sliding_window": None}))
+    model = load_model(ModelSpec(name=str(tmp_path), device="cpu", dtype="float64"))
+    kinds = [kind for kind in SITE_KINDS if f"blocks.1.{kind}" in model.bridge.hook_dict]
+    is_parallel = name == "gpt_neox" and "use_parallel_residual" not in sizes
+    assert ("hook_resid_mid" in kinds) != is_parallel
+    for kind in kinds:
+        compare_with_own_code(model, kind)
+    # Where the rows part at the neurons of the last block.
+    compare_with_own_code(model, "mlp.hook_post", model.shape.n_layers - 1)
+
+
+def compare_with_own_code(model: LoadedModel, kind: str, layer: int = 1) -> None:
+    """Decode rows that are edited and captured at a kind of site from the weights, and by the model's own code."""
+    assert model.blocks.is_direct
+    site = f"blocks.{layer}.{kind}"
     edits = [(), (Edit(site, "add", "all", (3,), (2.5,)),), (Edit(site, "clamp", "generated", (0, 5), (-4.0, 1.0)),)]
     rows = [Row(prompt, own) for prompt in PROMPTS for own in edits]
-    captures = [Capture(site, "mean", "all"), Capture("blocks.2.hook_resid_post", "tokens", "generated")]
-    found = decode(tiny, rows, Generation(6), captures, share=True)
-    expected = decode(tiny, rows, Generation(6), captures, share=False)
+    captures = [Capture(site, "mean", "all"), Capture(f"blocks.{max(2, layer)}.hook_resid_post", "tokens", "generated")]
+    found = decode(model, rows, Generation(6), captures, share=True)
+    expected = decode(model, rows, Generation(6), captures, share=False)
     assert [row.tokens for row in found.rows] == [row.tokens for row in expected.rows]
     assert len({row.tokens for row in found.rows}) > len(PROMPTS)
     for one, other in zip(found.rows, expected.rows, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,18 +10,12 @@ from typing import Any
 
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[3] / "tools"
+from tests.conftest import TOOLS, load_module
 
 
 @pytest.fixture(scope="module")
 def gpu_check(random_models: ModuleType) -> Any:
-    spec = importlib.util.spec_from_file_location("gpu_check", TOOLS / "gpu_check.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_module(TOOLS / "gpu_check.py")
 
 
 def test_parts_find_nothing_wrong_and_a_rehearsal_reports_no_gpus_numbers(

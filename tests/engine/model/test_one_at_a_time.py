@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +15,7 @@ from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import self_test
+from tests.conftest import load_module
 
 pytestmark = pytest.mark.slow
 
@@ -32,13 +31,7 @@ TOKENS = 20
 @pytest.fixture(scope="module")
 def one_at_a_time() -> Callable[..., Any]:
     """The protocol as people write it: `bridge.generate` under a hook, then a second forward."""
-    spec = importlib.util.spec_from_file_location("references", BENCHMARKS / "references.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.one_at_a_time
+    return load_module(BENCHMARKS / "references.py").one_at_a_time
 
 
 @pytest.fixture(scope="module")

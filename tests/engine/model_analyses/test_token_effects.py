@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +16,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.session.ledger import Ledger
-from tests.conftest import TOOLS
+from tests.conftest import TOOLS, load_module
 
 if TYPE_CHECKING:
     from srm_explorer.engine.analyses.effects_tokens import TokenReadings
@@ -34,13 +32,7 @@ CLAMP = {"site": "blocks.2.mlp.hook_post", "neurons": [3, 8], "op": "clamp", "va
 
 @pytest.fixture(scope="module")
 def families() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_families", TOOLS / "check_families.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["check_families"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_module(TOOLS / "check_families.py")
 
 
 def read(session: Session, model: LoadedModel, tokens: Any = TOKENS, **how: Any) -> TokenReadings:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +14,7 @@ from srm_explorer.engine.stats.permutation import sign_flip_test
 from srm_explorer.engine.stats.regions import JointRegion, joint_region
 from srm_explorer.engine.stats.resampling import UnitTotals, unit_totals
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
+from tests.conftest import TOOLS, load_module
 
 pytestmark = pytest.mark.slow
 
@@ -145,16 +143,8 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def tool() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("calibrate", ROOT / "tools" / "calibrate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Its dataclasses look their own module up.
-    sys.modules["calibrate"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["calibrate"]
+def tool() -> ModuleType:
+    return load_module(TOOLS / "calibrate.py")
 
 
 def test_the_table_has_a_line_for_every_quantity_that_is_measured(tool: ModuleType) -> None:
