@@ -22,8 +22,8 @@ from srm_explorer.engine.model.cache import (
     cache_name,
     check_filled,
     counts_keys,
-    has_window,
     keeps_keys_alone,
+    window_of,
 )
 from srm_explorer.engine.model.direct import TOLERANCE, DirectBlocks, direct_blocks
 from srm_explorer.engine.model.ending import Ending
@@ -61,16 +61,19 @@ class Blocks:
         self._cache_name = cache_name(model)
         self._unembedding = WideProduct.of(model)
         self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
-        self._makes_masks = _is_float64(model) and self.keeps_keys_alone and not has_window(self._config)
+        self.window = window_of(self._config)
+        """How many of the latest keys every layer sees; None where all see all."""
+        self._makes_masks = _is_float64(model) and self.keeps_keys_alone and self.window is None
         self.takes_masks = (
             self.keeps_keys_alone
-            and not has_window(self._config)
             and not counts_keys(self._config)
             and not self._cuts_columns
             and self._cache_name == "past_key_values"
         )
-        """Whether one mask can be laid out for every layer; that attention does as it says is for a test to find."""
-        self._direct = direct_blocks(model, blocks, points) if self.takes_masks else None
+        """Whether one mask can be laid out for every layer, while texts are no longer than the window; that attention
+        does as it says is for a test to find."""
+        sees_all = self.takes_masks and self.window is None
+        self._direct = direct_blocks(model, blocks, points) if sees_all else None
         if self._direct is not None and not self._agrees(self._direct):
             self._direct = None
         self._can_part_late = self._direct is not None and self._ends_alike(self._direct)

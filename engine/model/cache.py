@@ -163,12 +163,13 @@ def keeps_keys_alone(config: Any) -> bool:
     return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
 
 
-def has_window(config: Any) -> bool:
-    """Whether some layer sees the latest keys alone, by a mask that the model makes for it."""
+def window_of(config: Any) -> int | None:
+    """How many of the latest keys a layer sees at the least, by a mask that the model makes for it; None for all."""
     layers = DynamicCache(config=config).layers
+    windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
     # Of a model that reads pictures too, the part that reads text says so.
     stated = getattr(config.get_text_config(decoder=True), "sliding_window", None)
-    return bool(stated) or any(isinstance(layer, DynamicSlidingWindowLayer) for layer in layers)
+    return min([*windows, *([stated] if stated else [])], default=None)
 
 
 def counts_keys(config: Any) -> bool:

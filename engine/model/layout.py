@@ -31,14 +31,21 @@ Graphs = Literal["off", "rehearsed", "cuda"]
 def suits(model: LoadedModel, rows: Sequence[Row], generation: Generation) -> bool:
     """Whether a batch can be decoded in static tensors.
 
-    It takes a model whose attention does as a mask says, that keeps keys and values alone and is whole on one device;
-    where each expert's tokens are gathered, shapes depend on numbers. Marks are taken by step, so a row that has any is
-    forced.
+    It takes a model whose attention does as a mask says, that keeps keys and values alone and is whole on one device,
+    and texts that its windows hold; where each expert's tokens are gathered, shapes depend on numbers. Marks are taken
+    by step, so a row that has any is forced.
     """
     marked = all(row.forced is not None for row in rows if row.marks)
     routed = bool(model.experts or model.shape.unreached_experts)
-    fits = model.blocks.takes_masks and model.placement.is_whole and not routed
+    is_seen = model.blocks.window is None or _room(rows, generation) <= model.blocks.window
+    fits = model.blocks.takes_masks and is_seen and model.placement.is_whole and not routed
     return fits and generation.tokens > 0 and marked and model.pads
+
+
+def _room(rows: Sequence[Row], generation: Generation) -> int:
+    """How many columns a batch's tensors have room for."""
+    columns = max(len(row.prompt) for row in rows) + generation.tokens
+    return -(-columns // COLUMNS) * COLUMNS
 
 
 @dataclass(frozen=True)
@@ -68,10 +75,9 @@ def _shape_of(
         word = capture.positions if isinstance(capture.positions, str) else ""
         most = max((len(at.at) for at in own if not isinstance(at, str)), default=-1)
         described.append((replace(capture, positions="all"), word, most))
-    columns = max(len(row.prompt) for row in rows) + generation.tokens
     return Shape(
         len(rows),
-        -(-columns // COLUMNS) * COLUMNS,
+        _room(rows, generation),
         generation,
         graphs,
         len(noise_keys(rows, generation)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,8 +12,15 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from srm_explorer.engine.experiment import Experiment, ModelSpec, misfits
 from srm_explorer.engine.model.blocks import Blocks
+from srm_explorer.engine.model.capture import Capture
+from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.edits import Edit
+from srm_explorer.engine.model.layout import suits
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import self_test
+from srm_explorer.engine.model.static import decode_static
+
+CLAMPED = Edit("blocks.1.mlp.hook_post", "clamp", "all", (7,), (9.0,))
 
 NAMES = (
     "gpt2",
@@ -69,7 +77,22 @@ def test_rows_that_feel_their_padding_do_not_share_a_batch(family_tool: ModuleTy
     assert not model.pads
 
 
-def test_masks_are_not_laid_out_for_layers_that_see_a_window(family_tool: ModuleType, tmp_path: Path) -> None:
+def test_one_mask_does_for_every_layer_while_a_window_holds_the_texts(
+    family_tool: ModuleType, tmp_path: Path, same_row: Callable[[RowResult, RowResult], None]
+) -> None:
+    family_tool.make_folder(family_tool.Family("gemma3_text", {"sliding_window": 64}), tmp_path)
+    model = load_model(ModelSpec(name=str(tmp_path), device="cpu"))
+    rows = [Row(tuple(range(3, 3 + length)), edits) for length in (2, 9) for edits in ((), (CLAMPED,))]
+    captures = [Capture("blocks.2.hook_resid_post", "mean", "generated")]
+    # Nine and 55 are what it holds; a token more is laid out in room that it does not.
+    assert not suits(model, rows, Generation(56))
+    assert suits(model, rows, Generation(55))
+    still = decode_static(model, rows, Generation(55), captures)
+    for one, other in zip(still.rows, decode(model, rows, Generation(55), captures, share=False).rows, strict=True):
+        same_row(one, other)
+
+
+def test_windows_of_every_kind_are_seen(family_tool: ModuleType, tmp_path: Path) -> None:
     # GPT-Neo counts keys from the last one; of a model that reads pictures too, the part that reads text has windows.
     assert not made(family_tool, "gpt_neo", tmp_path).blocks.takes_masks
     layers = {"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 8}
@@ -79,4 +102,4 @@ def test_masks_are_not_laid_out_for_layers_that_see_a_window(family_tool: Module
         "gemma3", text_config=small | layers | {"head_dim": 8, "vocab_size": 64}, vision_config=small | vision
     )
     model: Any = AutoModelForImageTextToText.from_config(config)
-    assert not Blocks(model, list(model.model.language_model.layers), {}).takes_masks
+    assert Blocks(model, list(model.model.language_model.layers), {}).window == 8
