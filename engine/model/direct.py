@@ -457,11 +457,12 @@ def _llama(
         for block, own in zip(blocks, points, strict=True)
     ]
 
-    def embed(ids: Tensor, positions: Tensor) -> Tensor:
-        return functional.embedding(ids, tokens.weight)
-
     norm = LastNorm(_raw(model, "model", "norm"), _rms_norm, centers=False)
-    return DirectBlocks(made, embed, partial(_angles, rotary), norm, _raw(model, "lm_head"), others)
+    return DirectBlocks(made, partial(_embedded, tokens), partial(_angles, rotary), norm, _raw(model, "lm_head"), others)
+
+
+def _embedded(tokens: Any, ids: Tensor, positions: Tensor) -> Tensor:
+    return functional.embedding(ids, tokens.weight)
 
 
 def _angles(rotary: Any, stream: Tensor, positions: Tensor) -> _Angles:
@@ -499,12 +500,9 @@ def _neox(
         for block, own in zip(blocks, points, strict=True)
     ]
 
-    def embed(ids: Tensor, positions: Tensor) -> Tensor:
-        return functional.embedding(ids, tokens.weight)
-
     norm = LastNorm(_raw(model, "gpt_neox", "final_layer_norm"), _layer_norm, centers=True)
     unembedding = _raw(model.get_output_embeddings())
-    return DirectBlocks(made, embed, partial(_angles, rotary), norm, unembedding, others)
+    return DirectBlocks(made, partial(_embedded, tokens), partial(_angles, rotary), norm, unembedding, others)
 
 
 _APPROXIMATES = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
