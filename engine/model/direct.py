@@ -457,8 +457,8 @@ def _llama(
         for block, own in zip(blocks, points, strict=True)
     ]
 
-    norm = LastNorm(_raw(model, "model", "norm"), _rms_norm, centers=False)
-    return DirectBlocks(made, partial(_embedded, tokens), partial(_angles, rotary), norm, _raw(model, "lm_head"), others)
+    norm, unembedding = LastNorm(_raw(model, "model", "norm"), _rms_norm, centers=False), _raw(model, "lm_head")
+    return DirectBlocks(made, partial(_embedded, tokens), partial(_angles, rotary), norm, unembedding, others)
 
 
 def _embedded(tokens: Any, ids: Tensor, positions: Tensor) -> Tensor:
