@@ -43,7 +43,7 @@ _SOON = 2.0
 """Seconds between two looks whether there is room for those that were not hired."""
 
 _PATIENCE, _LATE = 5.0, 30.0
-"""Seconds after which it is said that there is none, and after which one that was hired and has not begun is taken for
+"""Seconds after which it is said that there is none, and after which one that was hired and has no process is taken for
 one that found none, where there is none: others may have been quicker."""
 
 _NOTICED = 90.0
@@ -161,6 +161,7 @@ class _Hand:
         handle: Ray's.
         place: host and node, to come.
         hired: when.
+        queues: whether there was no room for it then.
         asked: the answer to come, of its task or of the opening; None where it has nothing to do.
         task: that it has; None while it makes its model ready.
         deaths: of actors that had the task before.
@@ -175,6 +176,7 @@ class _Hand:
     asked: Any
     task: Task[Any] | None = None
     deaths: int = 0
+    queues: bool = False
     opened: Opened | None = None
     looking: Any = None
     look: Look = field(default_factory=lambda: Look("loading"))
@@ -435,33 +437,44 @@ class RayExecutor:
         """
         if self._deaths > MOST_DEATHS or self._is_misled():
             return []
-        openings = [first, *[self._opening] * self._count][: self._wanted(meter)]
-        return [self._hire(opening) for opening in openings if opening is not None]
+        wanted, room = self._wanted(meter)
+        openings = [first, *[self._opening] * self._count][:wanted]
+        hired = [self._hire(opening) for opening in openings if opening is not None]
+        for hand in hired[room:]:
+            hand.queues = True
+        return hired
 
-    def _wanted(self, meter: Meter) -> int:
-        """How many more actors are wanted and find room; the meter tells after a while that some find none."""
+    def _wanted(self, meter: Meter) -> tuple[int, int]:
+        """How many more actors are wanted now, and how many find room; the meter tells after a while that some do not.
+
+        Where there is no room one alone is asked for: it waits in Ray's queue, by which a cluster that grows knows that
+        it should, and the others can go on meanwhile.
+        """
         assert self._cluster is not None
         now = time.monotonic()
-        late = [hand for hand in self._hands if not hand.node and now > hand.hired + _LATE]
+        unplaced = [hand for hand in self._hands if not hand.node]
+        waiting = [hand for hand in unplaced if hand.queues or now > hand.hired + _LATE]
         missing = self._count - len(self._hands)
-        if not missing and not late:
+        if missing or waiting:
+            if now < self._look_at:
+                return 0, 0
+            self._look_at = now + _SOON
+            waiting = [hand for hand in waiting if not self._cluster.has_begun(hand.handle)]
+        if not missing and not waiting:
             self._lacks_since, meter.lacks = None, ""
-            return 0
-        if now < self._look_at:
-            return 0
+            return 0, 0
         asked = {"CPU": self._needs["num_cpus"], "GPU": self._needs["num_gpus"]}
         # Who was hired and has not begun may, or may not, have what it asks for.
         room = self._cluster.room(asked)
-        wanted = max(0, min(missing, room - sum(not hand.node for hand in self._hands)))
-        self._look_at = now + _SOON
-        if wanted == missing and (room or not late):
-            # Those that are late find room, and are slow.
-            return wanted
+        wanted = max(0, min(missing, max(room, 1) - len(unplaced)))
+        if wanted == missing and (room or not waiting):
+            # Those that wait find room, and are slow.
+            return wanted, room
         self._lacks_since = self._lacks_since or now
-        # Whoever is hired now takes of what is free.
+        # Whoever is hired now may take of what is free.
         if not wanted and now > self._lacks_since + _PATIENCE and not meter.lacks:
-            meter.lacks = self._lack(missing + len(late), asked)
-        return wanted
+            meter.lacks = self._lack(missing + len(waiting), asked)
+        return wanted, room
 
     def _lack(self, waiting: int, asked: Mapping[str, float]) -> str:
         """That some find no room, in a line: what each asks for, what there is, and what can be done."""

@@ -101,6 +101,10 @@ class Cluster:
             min(int((free[kind] + 5e-5) // number) for kind, number in kinds.items()) for free, _ in self._nodes()
         )
 
+    def has_begun(self, handle: Any) -> bool:
+        """Whether an actor has a process, and so what it asks for; its model may take long."""
+        return bool(self.ray._private.state.actors(handle._actor_id.hex()).get("Pid"))
+
     def at_most(self, kinds: Iterable[str]) -> str:
         """The most that a node has free of some kinds: "1 of 4 processors, 0 of 2 GPUs"."""
         told: list[str] = []

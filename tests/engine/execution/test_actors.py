@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,8 @@ class _Ray:
         self.raylet = socket.create_server(("127.0.0.1", 0))
         self.address = dict(zip(("NodeManagerAddress", "NodeManagerPort"), self.raylet.getsockname(), strict=True))
         self.free = 1_000
-        self._private = SimpleNamespace(state=SimpleNamespace(available_resources_per_node=self.available))
+        state = SimpleNamespace(available_resources_per_node=self.available, actors=lambda _: {"Pid": 0})
+        self._private = SimpleNamespace(state=state)
 
     def available(self) -> dict[str, dict[str, float]]:
         # Ray leaves out what there is nothing of.
@@ -169,6 +171,8 @@ class _Reference:
 
 
 class _Handle:
+    _actor_id = b"17"
+
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
 
@@ -252,18 +256,63 @@ def test_no_actor_is_sent_to_a_node_that_is_gone_while_ray_takes_it_for_alive(
     assert line == "actor 1 on here is lost, what it had went to another: its node is gone"
 
 
+class _Waiting(_Handle):
+    """An actor that answers once it has begun."""
+
+    def __init__(self, actor: Actor, number: int) -> None:
+        super().__init__(actor)
+        self.has_begun = False
+        self._actor_id = number.to_bytes()
+
+    def __getattr__(self, name: str) -> Any:
+        here = super().__getattr__(name)
+
+        def remote(*given: Any) -> _LaterReference:
+            made = _LaterReference(self, lambda: here.remote(*given).answer)
+            if self.has_begun:
+                assert made.answer is not made
+            return made
+
+        call = SimpleNamespace(remote=remote)
+        call.options = lambda **_: call
+        return call
+
+
+@dataclass(eq=False)
+class _LaterReference:
+    by: _Waiting
+    work: Callable[[], Any]
+
+    @cached_property
+    def answer(self) -> Any:
+        return self.work()
+
+
 class _Crowded(_Ray):
-    """Has one processor free, or none."""
+    """Has so many processors free, and lets actors wait for one."""
 
     def __init__(self, free: int) -> None:
         super().__init__()
-        self.free, self.hired = free, 0
+        self.free = free
+        self.hired: list[_Waiting] = []
+        self._private.state.actors = lambda number: {"Pid": int(self.hired[int(number, 16)].has_begun)}
 
-    def remote(self, **given: Any) -> Any:
-        self.free -= 1
-        self.hired += 1
-        assert self.free >= 0, "Ray would let it wait for ever"
-        return super().remote(**given)
+    def remote(self, **_: Any) -> Any:
+        return lambda kind: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda n: self.hire(kind(n))))
+
+    def hire(self, actor: Actor) -> _Waiting:
+        self.hired.append(_Waiting(actor, len(self.hired)))
+        self.let_in()
+        return self.hired[-1]
+
+    def let_in(self) -> None:
+        for actor in self.hired:
+            if self.free and not actor.has_begun:
+                self.free, actor.has_begun = self.free - 1, True
+
+    def wait(self, references: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        self.let_in()
+        return [one for one in references if one.by.has_begun], []
 
 
 @pytest.fixture
@@ -295,11 +344,11 @@ def test_a_run_goes_on_with_the_actors_that_find_room_says_what_others_lack_and_
     ray = _Crowded(1)
 
     def others_leave(progress: Progress) -> None:
-        if progress.lacks and ray.hired == 1:
+        if progress.lacks and not ray.free and len(ray.hired) == 2:
             ray.free = 2
 
     outcome, told = told_by(lab, ray, monkeypatch, then=others_leave)
-    assert (outcome.status, ray.hired) == ("finished", 3)
+    assert (outcome.status, len(ray.hired)) == ("finished", 3)
     assert told == [
         "",
         "2 of 3 actors wait until the cluster has room: each asks for 1 processor, and no node has more free than"
@@ -310,13 +359,33 @@ def test_a_run_goes_on_with_the_actors_that_find_room_says_what_others_lack_and_
     assert sum(event["event"] == "actor joined" for event in outcome.session.events) == 3
 
 
+class _Overtaken(_Crowded):
+    """Gives what it has free to others meanwhile, so that nobody who was hired ever begins."""
+
+    def let_in(self) -> None:
+        self.free = 3 if len(self.hired) < 3 else 0
+
+
+@pytest.mark.usefixtures("at_once")
+def test_who_was_overtaken_by_others_is_said_to_wait_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_LOOK", "_LATE"):
+        monkeypatch.setattr(actors, name, 0.0)
+    ray, stop = _Overtaken(3), StopSignal()
+    wish = {"stop": stop, "then": lambda progress: progress.lacks and stop.ask()}
+    outcome, told = told_by(lab, ray, monkeypatch, **wish)
+    assert (outcome.status, outcome.session, len(ray.hired)) == ("interrupted", None, 3)
+    assert told[-1].startswith("3 of 3 actors wait")
+    assert told[-1].endswith("0 of 2 processors; ctrl+c ends the run, of which nothing is lost")
+
+
 @pytest.mark.usefixtures("at_once")
 def test_where_none_finds_room_one_wish_ends_the_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actors, "_LOOK", 0.0)
     ray, stop = _Crowded(0), StopSignal()
     wish = {"stop": stop, "then": lambda progress: progress.lacks and stop.ask()}
     outcome, told = told_by(lab, ray, monkeypatch, **wish)
-    assert (outcome.status, outcome.session, ray.hired) == ("interrupted", None, 0)
+    assert (outcome.status, outcome.session) == ("interrupted", None)
+    assert len(ray.hired) == 1, "one tells a cluster that can grow that it should"
     assert told[-1].endswith("0 of 2 processors; ctrl+c ends the run, of which nothing is lost")
 
 
