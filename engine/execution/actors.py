@@ -166,6 +166,7 @@ class _Hand:
         task: that it has; None while it makes its model ready.
         deaths: of actors that had the task before.
         opened: once its model is ready.
+        has_joined: whether it was told of.
         looking: a look to come.
     """
 
@@ -178,6 +179,7 @@ class _Hand:
     deaths: int = 0
     queues: bool = False
     opened: Opened | None = None
+    has_joined: bool = False
     looking: Any = None
     look: Look = field(default_factory=lambda: Look("loading"))
     host: str = "?"
@@ -230,6 +232,11 @@ class RayExecutor:
                 if hand is leader and isinstance(answer, Fault):
                     raise answer.error()
                 self._welcome(hand, answer)
+            if leader is None or not leader.node:
+                # Whoever found room, or lives, when the first did not.
+                leader = next((hand for hand in self._hands if hand.opened is not None), leader)
+                if leader is not None and leader.opened is not None and opening.is_new:
+                    leader.opened, leader.asked = None, leader.handle.open.remote(opening)
             if leader is not None and leader.opened is not None:
                 return leader.opened
             if meter.stop.level and not any(hand.node for hand in self._hands):
@@ -339,7 +346,9 @@ class RayExecutor:
         hand.opened = answer
         self._unopened = 0
         self._first = first or answer
-        self._news.append(ActorJoined(hand.name, hand.host, answer.device, answer.threads))
+        if not hand.has_joined:
+            self._news.append(ActorJoined(hand.name, hand.host, answer.device, answer.threads))
+            hand.has_joined = True
         if self._subject is not None:
             hand.handle.set_up.remote(self._subject)
 

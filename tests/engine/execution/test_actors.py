@@ -378,6 +378,25 @@ def test_who_was_overtaken_by_others_is_said_to_wait_too(lab: Lab, monkeypatch: 
     assert told[-1].endswith("0 of 2 processors; ctrl+c ends the run, of which nothing is lost")
 
 
+class _OutOfTurn(_Overtaken):
+    """Of those who were hired the last alone gets room."""
+
+    def let_in(self) -> None:
+        super().let_in()
+        self.hired[-1].has_begun = len(self.hired) == 3
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_run_begins_with_whoever_finds_room_though_it_was_not_the_first(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, told = told_by(lab, _OutOfTurn(3), monkeypatch)
+    assert outcome.status == "finished"
+    assert told[-1] == ""
+    assert outcome.session is not None
+    assert [event["name"] for event in outcome.session.events if event["event"] == "actor joined"] == ["actor 3"]
+
+
 @pytest.mark.usefixtures("at_once")
 def test_where_none_finds_room_one_wish_ends_the_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actors, "_LOOK", 0.0)
