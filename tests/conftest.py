@@ -241,4 +241,6 @@ def _loaded(folder: Path) -> LoadedModel:
     from srm_explorer.engine.model.load import load_model
 
     torch.set_num_threads(1)  # matrices this small only lose by being shared out
-    return load_model(ModelSpec(name=str(folder), device="cpu", dtype="float64"))
+    model = load_model(ModelSpec(name=str(folder), device="cpu", dtype="float64"))
+    model.pads = True  # as its self-test finds
+    return model

@@ -45,7 +45,7 @@ from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.forcing import GivenText, score_texts
-from srm_explorer.engine.model.weights import direct_logits, final_logits
+from srm_explorer.engine.model.weights import NeuronLogits, direct_logits, final_logits
 
 VOCAB = 600
 LAYERS = 4
@@ -323,6 +323,8 @@ def check(family: Family, folder: Path) -> Verdict:
     if neurons:
         try:
             verdict.card = card_agrees(model, plain)
+            if weight_card(model, neurons[-1], NEURON).logits is None:
+                verdict.note += "; its card tells no promoted tokens"
         except ExplorerError as error:
             verdict.note = f"no card: {error.what}"
     return verdict
@@ -373,7 +375,7 @@ def card_agrees(model: LoadedModel, plain: Plain) -> bool:
         return False
     layer = model.shape.neuron_layers[-1]
     card = weight_card(model, layer, NEURON)
-    if layer != last or card.is_normed or plain.down(last) is None:
+    if layer != last or card.logits is None or plain.down(last) is None:
         return True
     step = 1e-2
     config = plain.model.config
@@ -385,9 +387,16 @@ def card_agrees(model: LoadedModel, plain: Plain) -> bool:
     if cap:
         slope = slope / (1 - (logits[-1] / cap) ** 2)
     stream = streams[-1] - (streams[-1].mean() if model.shape.centres else 0.0)
-    fit = np.stack([card.logits, direct_logits(model, stream)], axis=1)
+    columns, size = [card.logits, direct_logits(model, stream)], float(np.sqrt((stream**2).mean()))
+    if card.is_normed:
+        # What the norm after W_out divides changes along what the whole MLP writes.
+        plain.read(PROMPTS[1], (), kept, [neuron_site])
+        neurons = kept[neuron_site][0].reshape(len(PROMPTS[1]), -1).double().numpy()[-1:]
+        added = NeuronLogits.of(model, last, [NEURON], range(VOCAB)).split(neurons)
+        columns.append((added[0] + added[1])[0])
+        size *= float(added[2][0, 0])
+    fit = np.stack(columns, axis=1)
     factors, *_ = np.linalg.lstsq(fit, slope, rcond=None)
-    size = float(np.sqrt((stream**2).mean()))
     sized = min(abs(factors[0] * size - 1), abs(factors[0] - 1)) < 0.02
     return sized and relative(fit @ factors, slope) < 0.02
 

@@ -254,9 +254,9 @@ def _direct_table(
             rows.append((*row, *([] if found.cap is None else [seen - direct - norm - later])))
     notes = [
         "direct: value x W_out x the last norm's gain x W_U, with the norm's division as each run had it, less the same"
-        " in the untouched model",
-        "by the norm: the division changes for all else in the residual stream; later layers: what they make of the"
-        " change, 0 in the last layer; the parts add up to what is observed"
+        " in the untouched model; a norm after W_out has its gain and its division there too",
+        "by the norm: the division changes for all else in the residual stream (that after W_out, for all else in the"
+        " MLP); later layers: what they make of the change, 0 in the last layer; the parts add up to what is observed"
         + ("" if found.cap is None else ", but for the cap"),
         "direct share: direct over observed, means over units, where the observed change is told from 0; from, to:"
         " ratios that a studentised bootstrap does not reject (Fieller 1954; Hwang 1995)",

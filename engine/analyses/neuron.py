@@ -68,20 +68,26 @@ def activation_facts(values: NDArray[np.floating], *, gated: bool) -> tuple[Fact
 
 
 def token_tables(
-    logits: NDArray[np.floating], decode: Callable[[int], str], *, top: int, is_last: bool, is_normed: bool
+    logits: NDArray[np.floating] | None, decode: Callable[[int], str], *, top: int, is_last: bool, is_normed: bool
 ) -> tuple[TableFigure, TableFigure]:
     """The tokens whose logits rise and fall most with a neuron.
 
     Args:
-        logits: [vocabulary] what one unit of activation adds, the last norm's division aside.
+        logits: [vocabulary] what one unit of activation adds, the last norm's division aside; None where the block adds
+            no multiple of a row of W_out.
         is_normed: whether a norm follows W_out, whose division is left out too.
     """
+    promoted, suppressed = (f"Tokens it {does}, per unit of activation" for does in ("promotes", "suppresses"))
+    columns = table_columns("token::text; id::index:2; logit:logit / unit; z")
+    if logits is None:
+        notes = ("not told: more than a norm lies between W_out and the residual stream",)
+        return TableFigure("promoted", promoted, columns, (), notes), TableFigure("suppressed", suppressed, columns, ())
     spread = float(logits.std())
     scaled = (logits - logits.mean()) / spread if spread else np.zeros(len(logits))
-    columns = table_columns("token::text; id::index:2; logit:logit / unit; z")
+    gains = "the gains of the norm after it and of the last one" if is_normed else "the last norm's gain"
     notes = [
-        "logit / unit: row of W_out through the last norm's gain and W_U; the norm divides it by the size of the "
-        "residual stream" + (", and so does the norm after W_out" if is_normed else ""),
+        f"logit / unit: row of W_out through {gains} and W_U; the {'last ' if is_normed else ''}norm divides it by the "
+        "size of the residual stream" + (", the other by that of what the MLP writes" if is_normed else ""),
         f"z: in standard deviations over all {len(logits):,} tokens, of which a normal distribution would reach "
         f"{three_digits(_expected_extreme(len(logits)))}",
     ]
@@ -89,8 +95,8 @@ def token_tables(
         notes.append("direct path only: later layers read this neuron too, and may turn it around")
     tables: list[TableFigure] = []
     for name, title, order in (
-        ("promoted", "Tokens it promotes, per unit of activation", np.argsort(-scaled, kind="stable")),
-        ("suppressed", "Tokens it suppresses, per unit of activation", np.argsort(scaled, kind="stable")),
+        ("promoted", promoted, np.argsort(-scaled, kind="stable")),
+        ("suppressed", suppressed, np.argsort(scaled, kind="stable")),
     ):
         ids = [int(token) for token in order[:top]]
         rows = tuple((_quoted(decode(token)), token, float(logits[token]), float(scaled[token])) for token in ids)

@@ -370,12 +370,6 @@ def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[Liste
             raise ExplorerError(error.what, where=where, remedy=error.remedy) from None
         if not ids:
             raise ExplorerError("the prompt has no token", where=listed.location, remedy="remove it, or prepend a BOS")
-        if max(ids) >= model.n_vocab:
-            raise ExplorerError(
-                f"the tokenizer gives id {max(ids)}, the model knows {model.n_vocab} ids",
-                where=listed.location,
-                remedy="put the tokenizer that belongs to the model beside it",
-            )
         if len(ids) + tokens > model.shape.n_ctx:
             raise ExplorerError(
                 f"the prompt's {len(ids)} tokens and {tokens} generated ones exceed this model's context"

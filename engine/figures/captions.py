@@ -40,11 +40,12 @@ _UNITS = {"raw": "", "sigma": " σ", "quantile": " quantile", "norm": " norm"}
 
 
 def token_caption(token: int, text: str | None) -> str:
-    """A token as a table has it: its text quoted, controls as their codes; "#198" where none is known.
+    """A token as a table has it: its text quoted, controls as their codes; "#198" where it has none that is known.
 
-    Half a character, as byte tokens are, says nothing: its number does.
+    Half a character, as byte tokens are, says nothing, nor does what stands for an id beyond all tokens, "[50300]" (a
+    model's vocabulary may be padded): the number does.
     """
-    return f"#{token}" if text is None or "\ufffd" in text else repr(text)
+    return repr(text) if text and "\ufffd" not in text and text != f"[{token}]" else f"#{token}"
 
 
 def site_caption(site: str) -> str:

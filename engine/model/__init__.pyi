@@ -49,13 +49,13 @@ from .tokenizer import load_tokenizer as load_tokenizer
 from .warm import ModelKey as ModelKey
 from .warm import WarmModel as WarmModel
 from .warm import model_key as model_key
+from .weights import NeuronLogits as NeuronLogits
 from .weights import WeightCard as WeightCard
 from .weights import Weights as Weights
 from .weights import direct_logits as direct_logits
 from .weights import final_scale as final_scale
 from .weights import logit_cap as logit_cap
 from .weights import neuron_activations as neuron_activations
-from .weights import neuron_logits as neuron_logits
 from .weights import w_gate_columns as w_gate_columns
 from .weights import w_in_columns as w_in_columns
 from .weights import w_out_rows as w_out_rows

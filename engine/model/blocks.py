@@ -21,6 +21,7 @@ from srm_explorer.engine.model.cache import (
     LayerCache,
     cache_name,
     check_filled,
+    counts_by_mask,
     counts_keys,
     keeps_keys_alone,
     window_of,
@@ -63,9 +64,10 @@ class Blocks:
         self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
         self.window = window_of(self._config)
         """How many of the latest keys every layer sees; None where all see all."""
-        self._makes_masks = _is_float64(model) and self.keeps_keys_alone and self.window is None
+        one_mask = self.keeps_keys_alone and not counts_by_mask(self._config)
+        self._makes_masks = _is_float64(model) and one_mask and self.window is None
         self.takes_masks = (
-            self.keeps_keys_alone
+            one_mask
             and not counts_keys(self._config)
             and not self._cuts_columns
             and self._cache_name == "past_key_values"

@@ -178,6 +178,11 @@ def counts_keys(config: Any) -> bool:
     return any(getattr(text, name, None) for name in ("window_size", "attention_types"))
 
 
+def counts_by_mask(config: Any) -> bool:
+    """Whether distances between tokens are counted from a mask that has a number a key (Bloom, Falcon with ALiBi)."""
+    return config.model_type == "bloom" or bool(getattr(config, "alibi", False))
+
+
 def cache_name(model: nn.Module) -> str:
     """What a model calls the cache that it is given."""
     names = inspect.signature(model.forward).parameters

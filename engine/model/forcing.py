@@ -84,7 +84,8 @@ def token_scores(
     step = max(1, _CHUNK_BYTES.get(device.type, _CHUNK_BYTES["cpu"]) // (n_rows * vocab * precise.itemsize))
     for start in range(0, n_tokens, step):
         part = slice(start, start + step)
-        logits = torch.cat([untouched[None, part], edited[:, part]]).clamp_(min=_IMPOSSIBLE)
+        logits = torch.cat([untouched[None, part], edited[:, part]])
+        logits.clamp_(min=max(_IMPOSSIBLE, torch.finfo(logits.dtype).min))
         numbers[:, :, part], kept[:, :, part] = _numbers(logits, tokens[part], sums, ids)
     sums[0] -= sums[0, :1].clone()
     arrays, of_watched = array_of(numbers).astype(np.float64), array_of(kept.transpose(0, 1)).astype(np.float64)

@@ -71,7 +71,7 @@ class LoadedModel:
         source: folder or Hugging Face name it was loaded from.
         revision: of a Hugging Face name, the commit its files are of; None for a folder.
         is_demo: whether it is the bundled demo model, whose results must say so.
-        pads: whether prompts of different lengths may share a batch; the self-test decides.
+        pads: whether prompts of different lengths may share a batch; the self-test decides, and until then they do not.
         shares_blocks: whether rows with one history may share the blocks below the first edit; the self-test decides.
         experts: of the layers that are a mixture of experts whose neurons can be reached, by layer.
         static_steps: whether batches are decoded in static tensors, on CUDA as graphs; the self-test decides.
@@ -91,7 +91,7 @@ class LoadedModel:
     is_demo: bool = False
     shares_blocks: bool = True
     experts: Mapping[int, Experts] = field(default_factory=dict[int, Experts])
-    pads: bool = True
+    pads: bool = False
     static_steps: bool = False
     kept_step: object | None = field(default=None, repr=False, compare=False)
 
@@ -184,7 +184,8 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         files = fetch_model(spec.name, spec.revision, base)
         folder, source = str(files.folder), files.source
         model, placement = _load_weights(files, spec.name, dtype, placement_of(spec, files))
-        tokenizer = Tokenizer.load(folder, None, stop_ids=_stop_ids(model))
+        n_vocab = getattr(model.config.get_text_config(decoder=True), "vocab_size", None)
+        tokenizer = Tokenizer.load(folder, None, stop_ids=_stop_ids(model), n_vocab=n_vocab)
         digest = _weights_sha256(model)
         model = _place(model, placement, spec.name)
         try:

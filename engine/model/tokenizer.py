@@ -50,10 +50,12 @@ class Tokenizer:
     Args:
         raw: the Hugging Face tokenizer.
         stop_ids: ids that end a text.
+        n_vocab: how many ids the model has an embedding for; None without a model.
     """
 
     raw: Any
     stop_ids: frozenset[int]
+    n_vocab: int | None = None
     bos_id: int | None = field(init=False)
     frame: tuple[tuple[int, ...], tuple[int, ...]] | None = field(init=False)
     """Ids that the untouched tokenizer puts before and behind every text; None where that depends on the text."""
@@ -68,7 +70,9 @@ class Tokenizer:
         return self.frame is not None and self.bos_id is not None and self.frame[0][:1] == (self.bos_id,)
 
     @classmethod
-    def load(cls, source: str, revision: str | None, *, stop_ids: frozenset[int]) -> Tokenizer:
+    def load(
+        cls, source: str, revision: str | None, *, stop_ids: frozenset[int], n_vocab: int | None = None
+    ) -> Tokenizer:
         """Load the tokenizer of a model.
 
         Raises:
@@ -96,7 +100,7 @@ class Tokenizer:
             )
         if isinstance(raw.eos_token_id, int):
             stop_ids = stop_ids | {raw.eos_token_id}
-        return cls(raw, stop_ids)
+        return cls(raw, stop_ids, n_vocab)
 
     def encode(self, text: str, prepend_bos: Bos) -> list[int]:
         """Turn a text into ids.
@@ -107,8 +111,12 @@ class Tokenizer:
                 has; `once` adds a BOS unless the text begins with it, True always, False never.
 
         Raises:
-            ExplorerError: a BOS is asked for and the tokenizer has none, or what it adds by itself cannot be told.
+            ExplorerError: a BOS is asked for and the tokenizer has none, what it adds by itself cannot be told, or an
+                id that the model does not know.
         """
+        return self._checked(self._encoded(text, prepend_bos))
+
+    def _encoded(self, text: str, prepend_bos: Bos) -> list[int]:
         ids = self._bare(text)
         if prepend_bos == "auto":
             if self.frame is None:
@@ -138,7 +146,7 @@ class Tokenizer:
         """
         if isinstance(content, str) and not feeding.chat_template:
             return self.encode(content, feeding.prepend_bos)
-        ids = self._bare(self.render(content, feeding.system))
+        ids = self._checked(self._bare(self.render(content, feeding.system)))
         if self.bos_id is None:
             return ids if feeding.prepend_bos in ("auto", False) else self.encode("", feeding.prepend_bos)
         while ids[:2] == [self.bos_id, self.bos_id]:
@@ -218,6 +226,14 @@ class Tokenizer:
             noted.append("the chat template writes today's date into the prompts: the ids differ from day to day")
         return noted
 
+    def _checked(self, ids: list[int]) -> list[int]:
+        if self.n_vocab is not None and ids and max(ids) >= self.n_vocab:
+            raise ExplorerError(
+                f"the tokenizer gives id {max(ids)}, the model knows {self.n_vocab} ids",
+                remedy="put the tokenizer that belongs to the model beside it",
+            )
+        return ids
+
     def _bare(self, text: str) -> list[int]:
         return self.raw(text, add_special_tokens=False)["input_ids"]
 
@@ -255,18 +271,19 @@ class Tokenizer:
         another.
 
         Raises:
-            ExplorerError: it is no single token; names the tokens that it is.
+            ExplorerError: it is no single token, with the tokens that it is; or one that the model does not know.
         """
         known = self._behind_others(text)
         for ids in known:
             if len(ids) == 1:
-                return ids[0]
+                return self._checked(ids)[0]
         ids = min(known, key=len, default=self._bare(text))
         parts = ", ".join(repr(piece) for piece in self.pieces(ids))
         other = text.lstrip(" ") if text.startswith(" ") else f" {text}"
         near = any(len(ids) == 1 for ids in self._behind_others(other)) if other else False
+        but = f"not one token of this model but {len(ids)}" if len(ids) > 1 else "no token of this model, which reads"
         raise ExplorerError(
-            f"{text!r} is not one token of this model but {len(ids)}: {parts}",
+            f"{text!r} is {but}: {parts}",
             remedy=f"{other!r} is one token" if near else "choose a text that is one token, spaces included",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +81,10 @@ def final_norm_weight(model: LoadedModel) -> Weights:
 
     A Gemma norm's includes its 1.
     """
-    norm: Any = _final_norm(model)
+    return _gain(model, _final_norm(model))
+
+
+def _gain(model: LoadedModel, norm: Any) -> Weights:
     gain: Tensor | None = getattr(norm, "weight", None)
     if gain is None:
         return np.ones(model.shape.d_model, dtype=np.float32)
@@ -120,19 +124,26 @@ def final_scale(model: LoadedModel, residual: NDArray[Any]) -> NDArray[np.float6
     Returns:
         [...] float64.
     """
-    norm = _final_norm(model)
-    scales = np.ones(residual.shape[:-1])
+    return _scale(model, _final_norm(model), residual, centres=model.shape.centres)
+
+
+def _scale(model: LoadedModel, norm: Any, vectors: NDArray[Any], *, centres: bool) -> NDArray[np.float64]:
+    """What a norm divides vectors [..., d_model] by, one number each; 1 without a norm."""
+    scales = np.ones(vectors.shape[:-1])
     if norm is None:
         return scales
-    rows = np.ascontiguousarray(residual).reshape(-1, 1, model.shape.d_model)
-    with torch.inference_mode():
-        streams = tensor_of(rows, model.device).to(model.dtype)
-        # A stream of zeros becomes the norm's bias, which no stream scales.
+    rows = np.ascontiguousarray(vectors).reshape(-1, 1, model.shape.d_model)
+    with torch.inference_mode(), at_hand(norm):
+        weight: Tensor | None = getattr(norm, "weight", None)
+        device = model.device if weight is None else weight.device
+        streams = tensor_of(rows, device).to(model.dtype)
+        # A vector of zeros becomes the norm's bias, which no vector scales.
         normed = array_of(norm(streams) - norm(torch.zeros_like(streams[:1]))).astype(np.float64)
+        gain = _gain(model, norm)
     wide = rows.astype(np.float64)
-    wide = (wide - wide.mean(axis=-1, keepdims=True) if model.shape.centres else wide) * final_norm_weight(model)
+    wide = (wide - wide.mean(axis=-1, keepdims=True) if centres else wide) * gain
     size, along = (wide**2).sum(axis=(1, 2)), (wide * normed).sum(axis=(1, 2))
-    return np.divide(size, along, out=scales.reshape(-1), where=along != 0).reshape(residual.shape[:-1])
+    return np.divide(size, along, out=scales.reshape(-1), where=along != 0).reshape(vectors.shape[:-1])
 
 
 def logit_cap(model: LoadedModel) -> float | None:
@@ -231,17 +242,19 @@ class WeightCard:
 
     Attributes:
         norms: W_out, W_in and, where the MLP is gated, W_gate.
-        logits: [vocabulary] see `direct_logits`.
+        logits: [vocabulary] see `direct_logits`: of what the neuron writes, with the factor that the block adds its MLP
+            with (Granite) and the gain of a norm that follows W_out (Gemma-2); None where the block adds something else
+            (OPT-350m, whose norms lie behind the sum).
         writes_alike: neighbours by the cosine of W_out rows, the largest in size first.
         reads_alike: neighbours by the cosine of W_in columns (`up` in a gated MLP).
         compared: neurons that were compared with.
         gated: whether the MLP is gated.
-        is_normed: whether a norm follows W_out before the residual stream, as in Gemma-2; without one `logits` have
-            the factor that the block adds its MLP with, where it has one (Granite).
+        is_normed: whether a norm follows W_out before the residual stream, as in Gemma-2; its division is not in
+            `logits`.
     """
 
     norms: tuple[Norm, ...]
-    logits: NDArray[np.float64]
+    logits: NDArray[np.float64] | None
     writes_alike: tuple[Neighbour, ...]
     reads_alike: tuple[Neighbour, ...]
     compared: int
@@ -276,37 +289,65 @@ def weight_card(
     norms = [_norm("W_out", written, neuron), _norm("W_in", read, neuron)]
     norms += [] if gate is None else [_norm("W_gate", gate, neuron)]
     layers = [layer] if layers is None else list(dict.fromkeys(layers))
-    out, factor = partial(_written, model), _factor(model, layer, neuron)
+    out, writing = partial(_written, model), Writing.of(model, layer, neuron)
     return WeightCard(
         norms=tuple(norms),
-        logits=direct_logits(model, written[neuron] * np.float32(factor or 1.0)),
+        logits=None if writing is None else direct_logits(model, writing.gain * written[neuron]),
         writes_alike=_neighbours(out, (layer, neuron), layers, top),
         reads_alike=_neighbours(partial(w_in_columns, model), (layer, neuron), layers, top),
         compared=sum(map(model.shape.neurons, layers)) - int(layer in layers),
         gated=gate is not None,
-        is_normed=factor is None,
+        is_normed=writing is not None and writing.norm is not None,
     )
 
 
-def _factor(model: LoadedModel, layer: int, neuron: int) -> float | None:
-    """Measure the factor that a block adds a neuron's row of W_out with; None where it adds something else."""
-    site, stream = f"blocks.{layer}.mlp.hook_post", Capture(f"blocks.{layer}.hook_resid_post", "last", "prompt")
-    row = w_out_rows(model, layer)[neuron].astype(np.float64)
+@dataclass(frozen=True, eq=False)
+class Writing:
+    """How what the neurons of a layer write reaches the residual stream: gain x (hook_post @ W_out + b_out) / division.
 
-    def last(*edits: Edit) -> NDArray[np.float64]:
-        decoded = decode(model, [Row(_PROBE, edits)], Generation(0), [stream], share=False)
-        return decoded.rows[0].captured[0].astype(np.float64)
+    Attributes:
+        gain: [d_model] of a norm that follows W_out, times the factors that the block adds its MLP with and that it
+            and later blocks multiply the stream by (Gemma 4).
+        norm: that divides; None where nothing does.
+    """
 
-    before, size = last(), float(row @ row)
-    if not size:
-        return 1.0
-    step = max(float(np.linalg.norm(before)), 1.0) / size**0.5
-    moved = last(Edit(site, "add", "all", (neuron,), (step,))) - before
-    factor = float(moved @ row) / (step * size)
-    tolerance = _TOLERANCE.get(model.dtype, _HALF)
-    if float(np.linalg.norm(moved - factor * step * row)) > tolerance * float(np.linalg.norm(moved)):
-        return None
-    return 1.0 if abs(factor - 1.0) <= tolerance else factor
+    gain: NDArray[np.float64]
+    norm: Any
+
+    @classmethod
+    def of(cls, model: LoadedModel, layer: int, neuron: int) -> Writing | None:
+        """Ask the model, by moving a neuron; None where the block adds something else."""
+        site, stream = f"blocks.{layer}.mlp.hook_post", f"blocks.{layer}.hook_resid_post"
+        captures = [Capture(stream, "last", "prompt"), Capture(site, "last", "prompt")]
+        written = w_out_rows(model, layer)
+        row = written[neuron].astype(np.float64)
+
+        def last(*edits: Edit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            decoded = decode(model, [Row(_PROBE, edits)], Generation(0), captures, share=False)
+            after, neurons = (one.astype(np.float64) for one in decoded.rows[0].captured)
+            return after, neurons
+
+        before, neurons = last()
+        norm = getattr(getattr(model.bridge.blocks[layer], "ln2_post", None), "original_component", None)
+        step = max(float(np.linalg.norm(before)), 1.0) / max(float(np.linalg.norm(row)), 1e-30)
+        moved = last(Edit(site, "add", "all", (neuron,), (step,)))[0] - before
+        if norm is None:
+            gain, expected = np.ones(len(row)), step * row
+        else:
+            with at_hand(norm):
+                gain = _gain(model, norm).astype(np.float64)
+            own = neurons @ written + b_out(model, layer)
+            ends = np.stack([own, own + step * row])
+            expected = np.subtract(*(gain * ends / _scale(model, norm, ends, centres=False)[:, None])[::-1])
+        size = float(expected @ expected)
+        if not size:
+            return cls(gain, norm)
+        factor, tolerance = float(moved @ expected) / size, _TOLERANCE.get(model.dtype, _HALF)
+        if float(np.linalg.norm(moved - factor * expected)) > tolerance * float(np.linalg.norm(moved)):
+            return None
+        later = [getattr(block.original_component, "layer_scalar", None) for block in model.bridge.blocks[layer + 1 :]]
+        factor = 1.0 if abs(factor - 1.0) <= tolerance else factor
+        return cls(gain * factor * math.prod(float(one) for one in later if one is not None), norm)
 
 
 def _check_direct(model: LoadedModel) -> None:
@@ -367,30 +408,73 @@ def direct_logits(
     return np.concatenate(logits, axis=-1)
 
 
-def neuron_logits(model: LoadedModel, layer: int, neurons: Sequence[int], tokens: Sequence[int]) -> NDArray[np.float64]:
-    """What one unit of each neuron adds to the logits of some tokens, the last norm's division aside.
+@dataclass(frozen=True, eq=False)
+class NeuronLogits:
+    """What neurons of a layer add to the logits of some tokens, norms' divisions aside.
 
-    Returns:
-        [neuron, token], see `direct_logits`; with the factor that the block adds its MLP with (Granite).
-
-    Raises:
-        ExplorerError: the layer has no plain MLP, a norm follows W_out, or the logits are not what a norm and a matrix
-            make of the residual stream.
+    Attributes:
+        model: whose.
+        neurons: their numbers.
+        norm: that follows W_out; None where none does.
+        rows: [k, d_model] of W_out, of these neurons; where a norm follows, of all of the layer, and after them b_out.
+        adds: [k, token] what a unit of each row adds, see `direct_logits`.
     """
-    _check_direct(model)
-    rows = w_out_rows(model, layer)
-    for neuron in neurons:
-        check_neuron(model, layer, neuron)
-    loudest = max(neurons, key=lambda neuron: float(np.linalg.norm(rows[neuron])))
-    factor = _factor(model, layer, loudest)
-    if factor is None:
-        raise ExplorerError(
-            f"what a neuron of layer {layer} adds to the residual stream depends on the layer's other neurons: a norm"
-            " follows W_out",
-            where=model.name,
-            remedy="look at the observed effect",
-        )
-    return factor * direct_logits(model, rows[list(neurons)].astype(np.float64), tokens)
+
+    model: LoadedModel
+    neurons: tuple[int, ...]
+    norm: Any
+    rows: Weights
+    adds: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, model: LoadedModel, layer: int, neurons: Sequence[int], tokens: Sequence[int]) -> NeuronLogits:
+        """Calculate it.
+
+        Raises:
+            ExplorerError: the layer has no plain MLP, the block adds something else than its rows of W_out, or the
+                logits are not what a norm and a matrix make of the residual stream.
+        """
+        _check_direct(model)
+        rows = w_out_rows(model, layer)
+        for neuron in neurons:
+            check_neuron(model, layer, neuron)
+        loudest = max(neurons, key=lambda neuron: float(np.linalg.norm(rows[neuron])))
+        writing = Writing.of(model, layer, loudest)
+        if writing is None:
+            raise ExplorerError(
+                f"what a neuron of layer {layer} adds to the residual stream is not its row of W_out: more than a norm"
+                " lies between",
+                where=model.name,
+                remedy="look at the observed effect",
+            )
+        rows = rows[list(neurons)] if writing.norm is None else np.vstack([rows, b_out(model, layer)])
+        return cls(model, tuple(neurons), writing.norm, rows, direct_logits(model, writing.gain * rows, tokens))
+
+    @property
+    def columns(self) -> tuple[int, ...] | None:
+        """Neurons whose activations are needed: these, and where a norm follows W_out all of the layer."""
+        return self.neurons if self.norm is None else None
+
+    def split(
+        self, activations: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Split what the layer's MLP adds to logits.
+
+        Args:
+            activations: [position, k] of `columns`.
+
+        Returns:
+            [position, token] what these neurons add and, where a norm follows W_out, what the rest of the MLP does;
+            and [position, 1] what both are divided by there.
+        """
+        if self.norm is None:
+            neurons = activations @ self.adds
+            return neurons, np.zeros_like(neurons), np.ones((len(neurons), 1))
+        own = list(self.neurons)
+        neurons = activations[:, own] @ self.adds[own]
+        every = np.hstack([activations, np.ones((len(activations), 1))])
+        division = _scale(self.model, self.norm, every @ self.rows, centres=False)[:, None]
+        return neurons, every @ self.adds - neurons, division
 
 
 def neuron_activations(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -111,6 +112,8 @@ def run_model_study(
             if opened is not None:
                 check_same_model(opened, loaded)
             meter.weigh = loaded.placement.used_bytes
+            # What it finds decides how texts are read: which of them share a pass, and what those share.
+            holder.test(meter.stage, partial(meter.part, "testing"))
             findings = cast("Findings", _plain(study.function(opened, arguments, loaded, meter)))
             return findings if opened is None else marked(findings, opened)
     except (RuntimeError, MemoryError) as error:

@@ -25,10 +25,10 @@ from srm_explorer.engine.model import (
     Forced,
     GivenText,
     LoadedModel,
+    NeuronLogits,
     direct_logits,
     final_scale,
     logit_cap,
-    neuron_logits,
 )
 from srm_explorer.engine.model_analyses.scoring import forced, maker_of
 from srm_explorer.engine.runs.progress import Meter, StopSignal
@@ -65,16 +65,17 @@ class Attribution:
     With N what the neurons add to the logits of a residual stream r, R what the rest of it adds, both before the last
     norm divides by s, logits are (N + R) / s. Primed under an intervention: the change is N'/s' - N/s (direct), plus
     R (1/s' - 1/s) (by the norm), plus (R' - R) / s' (later layers, which is 0 if none comes after). Direct logit
-    attribution with the norm's scale as it was: Elhage et al. 2021; nostalgebraist 2020.
+    attribution with the norm's scale as it was: Elhage et al. 2021; nostalgebraist 2020. Where a norm follows W_out, it
+    divides what the neurons and the rest of their MLP add once more: these two have a divisor of their own.
 
     Attributes:
         read: [d_model, token] what a unit of each coordinate of the last residual stream adds to logits.
-        written: by site, its changed neurons and [neuron, token] what a unit of each adds.
+        written: by site, what its changed neurons add.
     """
 
     model: LoadedModel
     read: Floats
-    written: dict[str, tuple[tuple[int, ...], Floats]]
+    written: dict[str, NeuronLogits]
 
     @classmethod
     def of(cls, session: Session, model: LoadedModel, ids: Sequence[int]) -> Attribution:
@@ -87,8 +88,7 @@ class Attribution:
             known = neurons.get(edit.site, ())
             neurons[edit.site] = tuple(dict.fromkeys((*known, *edit.neurons)))
         written = {
-            site: (numbers, neuron_logits(model, Site.parse(site).layer, numbers, ids))
-            for site, numbers in neurons.items()
+            site: NeuronLogits.of(model, Site.parse(site).layer, numbers, ids) for site, numbers in neurons.items()
         }
         return cls(model, direct_logits(model, np.eye(model.shape.d_model), ids), written)
 
@@ -96,26 +96,33 @@ class Attribution:
         stream = Capture(f"blocks.{self.model.shape.n_layers - 1}.hook_resid_post", "tokens", "predicting")
         return [
             stream,
-            *(Capture(site, "tokens", "predicting", columns=neurons) for site, (neurons, _) in self.written.items()),
+            *(Capture(site, "tokens", "predicting", columns=adds.columns) for site, adds in self.written.items()),
         ]
 
     def parts(self, untouched: Forced, edited: Forced) -> Floats:
         """[3, token] the parts of the change, averaged over the positions that predict the text's tokens."""
-        (neurons, rest, scale), (neurons_after, rest_after, scale_after) = map(self._split, (untouched, edited))
-        direct = neurons_after / scale_after - neurons / scale
-        norm = rest * (1 / scale_after - 1 / scale)
-        later = (rest_after - rest) / scale_after
-        return np.stack([direct, norm, later]).mean(axis=1)
+        (own, rest), (own_after, rest_after) = map(self._split, (untouched, edited))
+        changed = [(*was, *now) for was, now in zip(own, own_after, strict=True)]
+        others = [(*was, *now) for was, now in zip(rest, rest_after, strict=True)]
+        direct = sum(now / by_now - was / by for was, by, now, by_now in changed)
+        norm = sum(was / by_now - was / by for was, by, _, by_now in others)
+        later = sum((now - was) / by_now for was, _, now, by_now in others)
+        return np.array([direct, norm, later], np.float64).mean(axis=1)
 
-    def _split(self, forced: Forced) -> tuple[Floats, Floats, Floats]:
-        """[position, token] what the neurons and the rest add before the norm divides, and [position, 1] by what."""
+    def _split(self, forced: Forced) -> tuple[list[tuple[Floats, Floats]], list[tuple[Floats, Floats]]]:
+        """What the neurons add and what all else does: [position, token] before norms divide, [position, 1] by what."""
         tokens = len(forced.scores.logp)
         # The last token is fed too: what follows it is no token of the text.
         stream, *activations = (kept[:tokens].astype(np.float64) for kept in forced.captured)
-        neurons = np.zeros((tokens, self.read.shape[1]))
-        for activation, (_, adds) in zip(activations, self.written.values(), strict=True):
-            neurons += activation @ adds
-        return neurons, stream @ self.read - neurons, final_scale(self.model, stream)[:, None]
+        scale, others = final_scale(self.model, stream)[:, None], stream @ self.read
+        own: list[tuple[Floats, Floats]] = []
+        rest: list[tuple[Floats, Floats]] = []
+        for activation, adds in zip(activations, self.written.values(), strict=True):
+            neurons, mlp, division = adds.split(activation)
+            own.append((neurons, division * scale))
+            rest.append((mlp, division * scale))
+            others -= (neurons + mlp) / division
+        return own, [*rest, (others, scale)]
 
 
 def token_effects(

@@ -291,16 +291,18 @@ def survey(
     as_json: Json = False,
 ) -> None:
     """Do to many neurons what is done to one, and rank them."""
-    of_run = {"--neurons": neurons, "--layers": layers, "--then": then, "--vectors": vectors, "--session": session}
+    of_run = {"--neurons": neurons, "--layers": layers, "--then": then, "--vectors": vectors}
     settings = {
         "depth": depth, "neuron": neuron, "measure": measure, "value": value, "texts": texts, "family": family,
     }  # fmt: skip
     fields = [*(overrides or ()), *executing(executor, actors, address)]
-    begins = bool(fields) or restart or plan or any(given is not None for given in of_run.values())
+    asked = [option for option, given in of_run.items() if given is not None] + (["--set"] if overrides else [])
+    begins = bool(fields) or restart or plan or session is not None or bool(asked)
     if cell is not None:
-        if any(given is not None for given in of_run.values()) or fields:
-            raise BadParameter("it opens a neuron of a survey that was made", param_hint="--open")
-        end(cli.survey.open_cell(named, cell, plan=plan, restart=restart, as_json=as_json))
+        if asked or fields:
+            beside = ", ".join(asked) or "--executor, --actors and --address"
+            raise BadParameter(f"it opens a neuron of a survey that was made: leave out {beside}", param_hint="--open")
+        end(cli.survey.open_cell(named, cell, session, plan=plan, restart=restart, as_json=as_json))
         return
     view = cli.survey.SurveyView(settings, chart, top, csv, figure, column, width, height, as_json)
     if not begins and cli.survey.is_survey(named):

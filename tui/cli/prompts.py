@@ -87,7 +87,8 @@ def check_command(
         if choice is not None:
             resolved, absent = _resolved(prompt_set, choice, pieces)
             problems += absent
-    problems += alike_problems(prompt_set, ids)
+    # What is refused has no ids by which it could be the same as another.
+    problems += alike_problems(prompt_set, ids if ids is not None and all(ids) else None)
     problems.sort(key=lambda problem: problem.line)
     fatal = sum(problem.fatal for problem in problems)
     if as_json:
@@ -164,13 +165,22 @@ def _of_model(
         raise ExplorerError(what, where="--tokens", remedy=f"choose at most {loaded.shape.n_ctx - 1}")
     feeding = Feeding(prepend_bos, chat_template, system)
     contents = [prompt.content for prompt in prompt_set.prompts]
-    ids = [loaded.tokenizer.encode_prompt(content, feeding) for content in contents]
+    ids: list[list[int]] = []
+    refused: list[Problem] = []
+    for prompt in prompt_set.prompts:
+        try:
+            ids.append(loaded.tokenizer.encode_prompt(prompt.content, feeding))
+        except ExplorerError as error:
+            if error.where:
+                raise  # of a setting, and so of all prompts alike
+            ids.append([])
+            refused.append(Problem(prompt_set.path, prompt.line, error.what, error.remedy or "", fatal=True))
     first = prompt_set.prompts[0].line if contents else 1
     remarks = [
         Problem(prompt_set.path, first, remark, "as a run feeds it", fatal=False)
         for remark in loaded.tokenizer.remarks(contents, feeding)
     ]
-    problems = [*remarks, *prompts_longer_than(prompt_set, [len(row) for row in ids], room)]
+    problems = [*remarks, *refused, *prompts_longer_than(prompt_set, [len(row) for row in ids], room)]
     return problems, [loaded.tokenizer.pieces(row) for row in ids], ids
 
 

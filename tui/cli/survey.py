@@ -129,13 +129,17 @@ def show_survey(session: str, view: SurveyView) -> None:
     _tell(load_session(paths.session_path(session)), view, file, {"session": session})
 
 
-def open_cell(session: str, cell: str, *, plan: bool, restart: bool, as_json: bool) -> int:
-    """Run one neuron of a survey as a session of its own, or say that it was; exit status."""
+def open_cell(session: str, cell: str, save_as: str | None, *, plan: bool, restart: bool, as_json: bool) -> int:
+    """Run one neuron of a survey as a session of its own, or say that it was; exit status.
+
+    Args:
+        save_as: name or path of that session; None for a name made of the survey's and the neuron's.
+    """
     opened = load_session(paths.session_path(session))
     layer, neuron = surveyed_cell(opened, cell)
     _, name, base = as_draft(opened)
     experiment = cell_experiment(opened.spec, layer, neuron)
-    path = default_path(experiment, f"{name}-L{layer}-n{neuron}")
+    path = default_path(experiment, f"{name}-L{layer}-n{neuron}") if save_as is None else paths.session_path(save_as)
     if plan:
         say_plan(experiment, base, None, as_json)
         return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -15,6 +16,7 @@ from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.edits import Edit
+from srm_explorer.engine.model.forcing import GivenText, score_texts
 from srm_explorer.engine.model.layout import suits
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import self_test
@@ -39,9 +41,9 @@ NAMES = (
 """Pythia is a gpt_neox; a hybrid, a mixture, logits that are scaled, keys that layers share, rows that feel padding."""
 
 
-def made(family_tool: ModuleType, name: str, folder: Path) -> LoadedModel:
+def made(family_tool: ModuleType, name: str, folder: Path, **fields: Any) -> LoadedModel:
     family_tool.make_folder({one.name: one for one in family_tool.families()}[name], folder)
-    return load_model(ModelSpec(name=str(folder), device="cpu"))
+    return load_model(ModelSpec(name=str(folder), device="cpu", **fields))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,8 +75,18 @@ def test_layers_may_have_different_numbers_of_neurons(family_tool: ModuleType, t
 
 def test_rows_that_feel_their_padding_do_not_share_a_batch(family_tool: ModuleType, tmp_path: Path) -> None:
     model = made(family_tool, "recurrent_gemma", tmp_path)
-    assert not self_test(model).pads
-    assert not model.pads
+    texts = [GivenText((17, 301, 45), (5, 6)), GivenText((7, 99, 120, 431, 8, 256, 333), (5, 6))]
+    (alone,) = (forced for _, forced in score_texts(model, texts[:1]))
+    # Before it was tested, and after.
+    for _ in range(2):
+        together = dict(score_texts(model, texts))[0]
+        np.testing.assert_allclose(together[0].scores.logp, alone[0].scores.logp, atol=1e-4)
+        assert not model.pads
+        assert not self_test(model).pads
+
+
+def test_a_model_that_counts_distances_by_its_mask_runs_in_float64(family_tool: ModuleType, tmp_path: Path) -> None:
+    assert self_test(made(family_tool, "bloom", tmp_path, dtype="float64")).batch_vs_single < 1e-9
 
 
 def test_one_mask_does_for_every_layer_while_a_window_holds_the_texts(
@@ -82,6 +94,7 @@ def test_one_mask_does_for_every_layer_while_a_window_holds_the_texts(
 ) -> None:
     family_tool.make_folder(family_tool.Family("gemma3_text", {"sliding_window": 64}), tmp_path)
     model = load_model(ModelSpec(name=str(tmp_path), device="cpu"))
+    model.pads = True  # as its self-test finds
     rows = [Row(tuple(range(3, 3 + length)), edits) for length in (2, 9) for edits in ((), (CLAMPED,))]
     captures = [Capture("blocks.2.hook_resid_post", "mean", "generated")]
     # Nine and 55 are what it holds; a token more is laid out in room that it does not.

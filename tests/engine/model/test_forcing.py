@@ -109,8 +109,9 @@ def test_scores_are_what_their_definitions_say() -> None:
     assert (list(rose), list(fell)) == (order[::-1][:3].tolist(), order[:3].tolist())
 
 
-def test_tokens_that_both_rule_out_change_nothing() -> None:
-    logits = torch.tensor([[[0.0, 1.0, -torch.inf]], [[1.0, 0.0, -torch.inf]]], dtype=torch.float64)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_tokens_that_both_rule_out_change_nothing(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[[0.0, 1.0, -torch.inf]], [[1.0, 0.0, -torch.inf]]], dtype=dtype)
     scores = token_scores(logits[0], logits[1:], torch.tensor([1]))[1]
     assert np.isfinite(scores.kl).all()
     assert np.isfinite(scores.shift).all()

@@ -59,7 +59,9 @@ GPUS = tuple(torch.device("cuda", index) for index in range(3))
 
 
 def loaded(model: LoadedModel, device: str) -> LoadedModel:
-    return load_model(ModelSpec(name=model.source, device=device, dtype="float64"))
+    other = load_model(ModelSpec(name=model.source, device=device, dtype="float64"))
+    other.pads = model.pads
+    return other
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from tokenizers.processors import TemplateProcessing
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.figures.captions import token_caption
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.tokenizer import Feeding, Tokenizer
 
@@ -198,3 +199,19 @@ def test_ids_beyond_the_tokenizer_are_shown_as_numbers(tiny_gpt2: LoadedModel) -
     assert tokenizer.decode([*ids, beyond, beyond + 7, *ids]) == f"a door[{beyond}][{beyond + 7}]a door"
     assert tokenizer.pieces([*ids, beyond])[-1] == f"[{beyond}]"
     assert tokenizer.decode([]) == ""
+    assert [token_caption(beyond, tokenizer.decode([beyond])), token_caption(7, " a")] == [f"#{beyond}", "' a'"]
+
+
+def test_an_id_beyond_the_model_is_refused_wherever_it_comes_from(tiny_gpt2: LoadedModel) -> None:
+    """A tokenizer with more ids than the model has rows of its embedding."""
+    raw = tiny_gpt2.tokenizer.raw
+    last = raw("door", add_special_tokens=False)["input_ids"][-1]
+    short = Tokenizer(raw, frozenset(), n_vocab=last)
+    for ask in (
+        lambda: short.encode("door", False),
+        lambda: short.encode_prompt("door", Feeding(False)),
+        lambda: short.token_id(short.decode([last])),
+    ):
+        with pytest.raises(ExplorerError, match=f"the tokenizer gives id .*, the model knows {last} ids"):
+            ask()
+    assert tiny_gpt2.tokenizer.n_vocab == tiny_gpt2.n_vocab

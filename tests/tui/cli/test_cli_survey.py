@@ -180,6 +180,20 @@ def test_what_cannot_be_is_one_line_with_a_remedy(srm: ENDED, many: Session, arg
     assert "; " in ended.err
 
 
+def test_what_a_survey_has_of_its_own_is_left_out_where_a_neuron_of_it_is_opened(srm: ENDED, many: Session) -> None:
+    ended = srm("survey", "many", "--open", "1.7", "--layers", "1", "--set", "generation.tokens=3")
+    assert ended.status == 2
+    assert "leave out --layers, --set" in ended.err
+
+
+def test_a_neuron_of_a_survey_is_opened_under_any_name(srm: ENDED, many: Session) -> None:
+    plan = srm("survey", "many", "--open", "1.7", "--session", "mine", "--plan")
+    assert plan.status == 0, plan.err
+    paths.session_path("mine").write_text("{}")
+    # It is refused as what it is: no session of this neuron, and nothing of it is lost.
+    assert "mine" in srm("survey", "many", "--open", "1.7", "--session", "mine").err
+
+
 def test_its_cost_is_told_and_nothing_runs(srm: ENDED, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("some.txt").write_text("3\n20\n488\n", encoding="utf-8")
