@@ -19,6 +19,7 @@ from srm_explorer.engine.model.decoding import Generation, Row, RowResult, rows_
 from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.prepared import decode
+from srm_explorer.engine.model.selftest import self_test
 from srm_explorer.engine.prompts import load_prompt_set
 from srm_explorer.engine.runs.plan import plan_layout
 
@@ -177,6 +178,7 @@ def spread_over(among: int, count: int) -> list[int]:
 def warmed(folder: Path, values: Sequence[float]) -> Compared:
     """Load a model both ways, and let ours write two tokens."""
     model = load_model(ModelSpec(name=str(folder), device="cpu"))
+    self_test(model)
     runs = Runs(model, values)
     decode(model, [runs.row(0), runs.row(1)], Generation(2), runs.captures)
     return Compared(runs, PlainModel(folder))

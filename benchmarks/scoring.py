@@ -19,6 +19,7 @@ from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.forcing import Forced, GivenText, score_texts
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.prepared import decode
+from srm_explorer.engine.model.selftest import self_test
 from srm_explorer.engine.prompts import load_prompt_set
 
 VALUES = (-20.0, -10.0, -6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 10.0, 20.0)
@@ -28,7 +29,9 @@ TOKENS = 50
 @functools.cache
 def both(folder: Path) -> tuple[LoadedModel, PlainModel]:
     """A model as ours and as others have it."""
-    return load_model(ModelSpec(name=str(folder), device="cpu")), PlainModel(folder)
+    model = load_model(ModelSpec(name=str(folder), device="cpu"))
+    self_test(model)
+    return model, PlainModel(folder)
 
 
 def drawn_texts(model: LoadedModel, count: int, settings: tuple[tuple[Edit, ...], ...]) -> list[GivenText]:

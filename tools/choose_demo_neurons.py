@@ -26,6 +26,7 @@ from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.selftest import self_test
 from srm_explorer.engine.prompts import load_prompt_set
 
 CLAMP = 30.0
@@ -38,6 +39,7 @@ NEURONS_AT_ONCE = 6
 def main() -> None:
     """Print the choice, the words it promotes, and what else was close."""
     model = load_model(ModelSpec(name="demo"))
+    self_test(model)
     site = f"blocks.{2 * model.shape.n_layers // 3}.mlp.hook_post"
     prompts = _prompts(model)
     baseline, tokens, vectors = _write(model, site, [Row(p) for p in prompts])

@@ -142,8 +142,11 @@ class Machine:
         return self.spent() < SECONDS
 
     def load(self, dtype: Any = "float32", *, tf32: bool = False, device: str | None = None) -> LoadedModel:
-        """Load the model."""
-        return load_model(ModelSpec(name=str(self.folder), device=device or self.device, dtype=dtype, tf32=tf32))
+        """Load the model, which takes prompts of different lengths in a batch."""
+        spec = ModelSpec(name=str(self.folder), device=device or self.device, dtype=dtype, tf32=tf32)
+        model = load_model(spec)
+        model.pads = True
+        return model
 
     def wait(self) -> None:
         """Until the device has done everything."""
