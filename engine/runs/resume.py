@@ -19,7 +19,7 @@ from srm_explorer.engine.io.vectors import check_vectors
 from srm_explorer.engine.runs.inputs import Inputs, read_inputs
 from srm_explorer.engine.runs.journal import forget_run, is_run_folder, sweep_beside
 from srm_explorer.engine.runs.journal_reader import LOCK, JournalReader, writer_pid
-from srm_explorer.engine.runs.trash import trash_session
+from srm_explorer.engine.runs.trash import go_on, trash_session
 from srm_explorer.engine.session import Session, load_session
 
 
@@ -107,7 +107,10 @@ def clear(path: Path) -> list[Path]:
         ExplorerError: a run is being written there, or something cannot be moved.
     """
     check_idle(path)
-    return [trash_session(path)] if os.path.lexists(path) or paths.run_folder(path).is_dir() else []
+    begun = go_on(path)
+    if os.path.lexists(path) or paths.run_folder(path).is_dir():
+        return [trash_session(path)]
+    return [] if begun is None else [begun]
 
 
 def remove_if_saved(folder: Path, path: Path) -> None:

@@ -41,6 +41,8 @@ from srm_explorer.engine.session.store import (
 _ORIGIN = ".origin.json"
 _DRAFT = ".moving "
 """Begins the name of a copy to another file system while it is not whole."""
+_HALF = (_DRAFT, ".tmp-")
+"""Begin the names of what a process that was killed has left half written."""
 _STAMPED = re.compile(r"(.+) (\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d)\.(\d{6})(-\d+)?")
 
 
@@ -82,6 +84,8 @@ class Trashed:
 def trash_session(path: Path) -> Path:
     """Move a session, its vectors, its ledger and its run folder to a new folder in the trash, which is returned.
 
+    Where that was cut short after the session's file was there, what is left follows it.
+
     Raises:
         LockedError: a run is being written there.
         ExplorerError: nothing is there, or it cannot be moved.
@@ -91,6 +95,9 @@ def trash_session(path: Path) -> Path:
     vectors = path.with_name(f"{stem_of(path)}.safetensors")
     when = now()
     entry = _free(paths.trash_folder(), f"{stem_of(path)} {when.replace(':', '').replace('+0000', '')}")
+    begun = go_on(path)
+    if begun is not None:
+        return begun
     _refuse_gone(path)
     try:
         if any(waiting(vectors)):
@@ -113,6 +120,57 @@ def trash_session(path: Path) -> Path:
         raise
     forget_run(run)
     return entry
+
+
+def go_on(path: Path) -> Path | None:
+    """Go on with a move to the trash that was cut short after the session's file was there.
+
+    Returns:
+        the session's folder in the trash; None where nothing of a session that lies there is left.
+
+    Raises:
+        LockedError: a run is being written there.
+        ExplorerError: it cannot be moved.
+    """
+    path = paths.absolute(path)
+    if os.path.lexists(path) or not path.parent.is_dir():
+        return None
+    run, vectors = paths.run_folder(path), path.with_name(f"{stem_of(path)}.safetensors")
+    for entry in trashed_sessions():
+        if not entry.is_session or entry.path != path:
+            continue
+        try:
+            with unwritten(run), folder_lock(path.parent):
+                left = [
+                    file
+                    for file in (vectors, *waiting(vectors), paths.ledger_file(path), run)
+                    if os.path.lexists(file) and _belongs(file, entry)
+                ]
+                for file in left:
+                    _move(file, entry.folder / file.name)
+                sync_folder(path.parent)
+        except OSError as error:
+            raise as_explorer_error(error, entry.folder) from error
+        if left:
+            if run in left:
+                forget_run(run)
+            return entry.folder
+    return None
+
+
+def _belongs(file: Path, entry: Trashed) -> bool:
+    """Whether a file, or a run folder, is of the session that lies in the trash, and is not there itself."""
+    if os.path.lexists(entry.folder / file.name):
+        return False
+    if file.is_dir():
+        return created_by(file) == created_in(entry.files[-1])
+    if file.suffix != ".safetensors":
+        # A ledger says with each line whose it is.
+        return True
+    with contextlib.suppress(ExplorerError, OSError):
+        sidecar = load_session(entry.files[-1]).sidecar
+        return sidecar is not None and sha256_of(file) == sidecar.sha256
+    return False
 
 
 def trashed_sessions() -> tuple[Trashed, ...]:
@@ -274,7 +332,7 @@ def _files(folder: Path) -> tuple[Path, ...]:
     if is_run_folder(folder):
         return (folder,)
     with contextlib.suppress(OSError):
-        moved = [path for path in folder.iterdir() if path.name not in _OURS and not path.name.startswith(_DRAFT)]
+        moved = [path for path in folder.iterdir() if path.name not in _OURS and not path.name.startswith(_HALF)]
         return tuple(sorted(moved, key=lambda path: (path.suffix == ".json", path.name)))
     return ()
 

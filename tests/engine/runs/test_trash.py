@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -159,6 +160,35 @@ def test_killed_at_any_instant_all_of_it_is_there_and_can_be_had_back(
         assert status == -signal.SIGKILL
     assert ends == {True, False}
     assert step < 59
+
+
+def test_killed_at_any_instant_the_same_again_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = 0
+    for step in range(60):
+        folder = tmp_path / str(step)
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        path = shelve(folder / "out")
+
+        def kill(step: int = step, path: Path = path) -> None:
+            die_at(step)
+            trash_session(path)
+
+        if in_a_child(kill) == 0:
+            break
+        assert all(not half.name.startswith(".tmp-") for entry in trashed_sessions() for half in entry.files)
+        with contextlib.suppress(ExplorerError):
+            trash_session(path)
+            again += not sessions_in(folder / "out")
+        assert names(folder / "out") == set(), f"killed before change {step}: {names(folder / 'out')}"
+        (entry,) = trashed_sessions()
+        assert len(entry.files) == 4
+    assert 4 < again < 60
+    # Another of the same name has nothing of what lies in the trash.
+    path = shelve(tmp_path / "out", created="another")
+    trash_session(path)
+    assert len(find_trashed("storm").files) == 4
 
 
 def test_killed_at_any_instant_of_a_rename_all_of_it_is_under_one_name_at_the_next_look(
