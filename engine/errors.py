@@ -71,6 +71,26 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean '{close}'?" if close else f"choose one of {', '.join(names)}"
 
 
+_UNREACHED = {
+    errno.EACCES: "check its permissions, and those of the folders above it",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead in a circle",
+}
+
+
+def unreached(error: OSError) -> ExplorerError | None:
+    """What keeps a file that a user named from being looked at; None where an error is another's fault."""
+    remedy = _UNREACHED.get(error.errno or 0)
+    if remedy is None or not isinstance(error.filename, str):
+        return None
+    what = f"cannot be reached: {(error.strerror or '').lower()}"
+    return ExplorerError(what, where=_shortened(error.filename), remedy=remedy)
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= 200 else f"{path[:60]}…"
+
+
 _NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment", "std::bad_alloc")
 
 

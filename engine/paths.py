@@ -80,6 +80,25 @@ def absolute(path: Path) -> Path:
     return path.resolve() if ".." in path.parts else path
 
 
+def is_there(path: Path) -> bool:
+    """Whether something is there that can be looked at.
+
+    A `Path` itself raises, by the version of Python, where a name is too long or a folder above may not be entered;
+    what reads or writes such a file says so.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there that can be looked at, as `is_there`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there that can be looked at, as `is_there`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def prompt_folders() -> list[Path]:
     """Folders in which a prompt set is looked up by name: ./prompts, the user's own, then those that ship."""
     shipped = shipped_prompts()

@@ -182,7 +182,7 @@ def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
         (path[-1] == "direction")
         or (path[0] == "planes" and path[-1] in ("a", "b") and _is_file_vector(value))
         or (path[-1] == "stats" and _is_path(value, (".json",)))
-        or (path[-1] == "name" and value != "demo" and (folder / value).is_dir())
+        or (path[-1] == "name" and value != "demo" and paths.is_folder(folder / value))
     )
     return str(folder / value) if is_path else value
 
@@ -327,7 +327,7 @@ def _preset(name: str) -> Path:
     known = available_presets()
     if name in known:
         return paths.presets_folder() / f"{name}.toml"
-    file = next((f"{name}{end}" for end in (".toml", ".json") if Path(f"{name}{end}").is_file()), None)
+    file = next((f"{name}{end}" for end in (".toml", ".json") if paths.is_file(Path(f"{name}{end}"))), None)
     remedy = f"did you mean the file '{file}'?" if file else f"{did_you_mean(name, known)} (a file ends in .toml)"
     raise ExplorerError(f"there is no preset {shown(name)}", remedy=remedy)
 
@@ -347,6 +347,6 @@ def _data(path: Path, where: str) -> tuple[dict[str, Any], Path | None]:
         if isinstance(spec, dict):
             provenance = tables.get("provenance")
             recorded = cast("dict[str, Any]", provenance).get("base") if isinstance(provenance, dict) else None
-            known = isinstance(recorded, str) and Path(recorded).is_absolute() and Path(recorded).is_dir()
+            known = isinstance(recorded, str) and Path(recorded).is_absolute() and paths.is_folder(Path(recorded))
             return cast("dict[str, Any]", spec), Path(str(recorded)) if known else None
     raise ExplorerError("it holds no experiment", where=where, remedy="name a session file, or an experiment as JSON")

@@ -60,7 +60,7 @@ def neurons_given(text: str) -> str:
         ExplorerError: the file cannot be read, a line of it is neither, or it lists none.
     """
     path = paths.expanded(text)
-    if _is_read(text) or not ("/" in text or text.lower().endswith(_LISTS) or path.is_file()):
+    if _is_read(text) or not ("/" in text or text.lower().endswith(_LISTS) or paths.is_file(path)):
         return text
     lines = [line.partition("#")[0].strip().strip('"') for line in read_text(path).lstrip("\ufeff").splitlines()]
     numbered = [(number, _PARTS.split(line)) for number, line in enumerate(lines, 1) if line]

@@ -132,7 +132,7 @@ def as_explorer_error(error: OSError, path: Path) -> ExplorerError:
 
 def make_folder(folder: Path) -> list[Path]:
     """Make a folder and those above it; return the missing ones, the innermost first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not paths.is_there(path)]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
@@ -150,7 +150,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         ExplorerError: what the system says, for the folder or the nearest one above it that is there.
     """
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = next(path for path in (folder, *folder.parents) if paths.is_there(path))
     try:
         # Permissions alone say nothing of a read-only or a full file system, or to the superuser.
         with tempfile.TemporaryFile(dir=there):

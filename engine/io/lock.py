@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import NO_FLOCK, as_explorer_error, make_folder, remove_empty
 
@@ -126,7 +127,7 @@ class FileLock:
             raise RuntimeError(f"the lock {self.path} is taken twice by one object")
         give_up = None if self._timeout is None else time.monotonic() + self._timeout
         while not self.held:
-            is_new = not self.path.exists()
+            is_new = not paths.is_there(self.path)
             descriptor = -1
             try:
                 self._made = [*make_folder(self.path.parent), *self._made]

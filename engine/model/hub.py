@@ -121,7 +121,8 @@ def find_model(name: str, revision: str | None = None, base: Path | None = None)
         base: folder that a relative path starts from; the working folder comes next.
 
     Raises:
-        ExplorerError: it reads as a folder and there is none, the folder cannot be used, or has no revisions.
+        ExplorerError: it reads as a folder and there is none, the folder cannot be used, or has no revisions; no model
+            can have this name.
     """
     if name == UNKNOWN:
         what = "what this experiment was done with is unknown, as its vectors or texts came from elsewhere"
@@ -133,7 +134,11 @@ def find_model(name: str, revision: str | None = None, base: Path | None = None)
         _check_files(_names_in(folder), str(folder))
         _check_config(_read_config(folder), str(folder), name)
         return ModelFiles(str(folder), folder)
-    snapshots = {source: _snapshot(source, revision) for source in _names_of(name)}
+    try:
+        snapshots = {source: _snapshot(source, revision) for source in _names_of(name)}
+    except HFValidationError:
+        what = "no model can have this name, and no folder here has it"
+        raise ExplorerError(what, where=f"model.name {name[:100]!r}", remedy="check its spelling") from None
     there = {source: folder for source, folder in snapshots.items() if folder is not None}
     best = next((source for source, folder in there.items() if not _lacking(folder)), next(iter(there), None))
     if best is None:
@@ -177,7 +182,7 @@ def cached_names() -> list[str]:
 def _local_folder(name: str, base: Path | None) -> Path | None:
     written = paths.expanded(name)
     for folder in dict.fromkeys([(base or paths.working_folder()) / written, paths.working_folder() / written]):
-        if folder.is_dir():
+        if paths.is_folder(folder):
             return folder
     if written.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ExplorerError("there is no such folder", where=f"model.name {name}", remedy="check the path")

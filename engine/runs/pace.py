@@ -56,7 +56,7 @@ def known_pace(model: ModelSpec, base: Path) -> Pace:
 
 def is_here(name: str, base: Path) -> bool:
     """Whether a model can be loaded without a download, as far as its folder tells."""
-    if name == "demo" or (base / name).is_dir() or Path(name).is_dir():
+    if name == "demo" or paths.is_folder(base / name) or paths.is_folder(Path(name)):
         return True
     cache = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface") / "hub"
     return (Path(cache).expanduser() / f"models--{name.replace('/', '--')}" / "snapshots").is_dir()
@@ -93,7 +93,7 @@ def keep_pace(
 def _key(model: ModelSpec, base: Path) -> str:
     """The model, where it computes and on which machine: folders of settings are shared between some."""
     folder = base / model.name
-    name = str(folder.resolve()) if folder.is_dir() else model.name
+    name = str(folder.resolve()) if paths.is_folder(folder) else model.name
     return json.dumps([platform.node(), name, model.revision, model.device, model.dtype, model.tf32])
 
 

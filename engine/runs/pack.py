@@ -118,11 +118,11 @@ def pack_session(session: Session | Path | str, file: Path | str | None = None) 
         raise ExplorerError("this session is in no file yet", where=str(getattr(session, "name", "")), remedy="save it")
     path = paths.absolute(path)
     run = paths.run_folder(path)
-    if not path.is_file() and run.is_dir():
+    if not paths.is_file(path) and paths.is_folder(run):
         remedy = "wait for it, or stop it" if _is_running(run) else "the same `srm-explorer run` goes on with it"
         raise ExplorerError("its runs are not saved as a session yet", where=stem_of(path), remedy=remedy)
     file = paths.absolute(paths.expanded(file or f"{stem_of(path)}{ENDING}"))
-    if file.is_dir():
+    if paths.is_folder(file):
         raise ExplorerError("a folder has this name", where=str(file), remedy="name a file in it")
     if os.path.lexists(file):
         raise ExplorerError("there is such a file already", where=str(file), remedy="name another one")

@@ -49,8 +49,8 @@ def default_path(experiment: Experiment, name: str) -> Path:
     """
     path = paths.session_path(f"{default_stem(name, experiment.model.name)}-{experiment.digest()}")
     before = paths.session_path(f"{name}-{experiment.digest()}")
-    was_begun = before.exists() or is_run_folder(paths.run_folder(before))
-    return before if was_begun and not path.exists() and not is_run_folder(paths.run_folder(path)) else path
+    was_begun = paths.is_there(before) or is_run_folder(paths.run_folder(before))
+    return before if was_begun and not paths.is_there(path) and not is_run_folder(paths.run_folder(path)) else path
 
 
 def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) -> RunStatus:
@@ -62,7 +62,7 @@ def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) ->
     Raises:
         TakenError: the name belongs to another experiment; the differences are in the message.
     """
-    session = load_session(path) if path.exists() else None
+    session = load_session(path) if paths.is_there(path) else None
     folder = paths.run_folder(path)
     if session is not None:
         recorded: Mapping[str, str] = session.provenance.get("inputs", {})

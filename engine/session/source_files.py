@@ -190,7 +190,7 @@ def _expanded(files: Sequence[Path]) -> Iterator[Path]:
     """The files, and those of folders by name; pickles among them too, which are then refused by name."""
     for path in files:
         path = paths.expanded(path)
-        if not path.is_dir():
+        if not paths.is_folder(path):
             yield path
             continue
         kinds = (*ARRAYS, *MARKS, PARQUET, *PICKLES)

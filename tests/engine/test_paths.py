@@ -131,3 +131,12 @@ def test_every_way_to_ask_for_the_working_folder_says_that_it_is_gone(
 def test_a_user_that_is_none_is_one_clear_error() -> None:
     with pytest.raises(ExplorerError, match="no such user"):
         paths.expanded("~no-such-user-here/spec.toml")
+
+
+def test_nothing_is_there_where_nothing_can_be(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path in (tmp_path / ("y" * 300), tmp_path / ("y" * 300) / "a", loop / "a"):
+        assert [look(path) for look in (paths.is_there, paths.is_file, paths.is_folder)] == [False] * 3
+    assert paths.is_there(tmp_path)
+    assert paths.is_folder(tmp_path)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, unreached
 
 T = TypeVar("T")
 
@@ -159,6 +159,8 @@ class Background:
         result: Any
         try:
             result = task.work()
+        except OSError as error:
+            result = unreached(error) or error
         except Exception as error:  # noqa: BLE001  (a mistake of ours ends the app, not a thread that nobody watches)
             result = error
         self.deliver(functools.partial(self._finish, task, result))

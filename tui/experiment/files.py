@@ -126,7 +126,7 @@ def anchored(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
     if new["stats"] is not None and ("/" in new["stats"] or new["stats"].endswith(".json")):
         new["stats"] = absolute(new["stats"])
     model = new["model"]["name"]
-    if model != "demo" and (base / paths.expanded(model)).is_dir():
+    if model != "demo" and paths.is_folder(base / paths.expanded(model)):
         new["model"]["name"] = absolute(model)
     return new
 

@@ -374,7 +374,7 @@ class RunController:
             self._queue = None
             if path is None:
                 return
-            if path in self.state.followed or paths.run_folder(path).exists():
+            if path in self.state.followed or paths.is_there(paths.run_folder(path)):
                 self.follow(path)
             else:
                 self._sessions.open(path)

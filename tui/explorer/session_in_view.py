@@ -144,7 +144,7 @@ class SessionInView:
         if draft.session is None:
             return
         path = Path(draft.session)
-        if path.exists() and created_in(path) in ("", draft.session_created or created_in(path)):
+        if paths.is_there(path) and created_in(path) in ("", draft.session_created or created_in(path)):
             self.open(path)
         elif draft.session_created:
             self._opening = path
@@ -300,11 +300,11 @@ class SessionInView:
 def name_problem(name: str) -> str:
     """What is wrong with a session's name; empty where nothing is."""
     try:
-        taken = paths.session_path(name).exists()
+        taken = paths.is_there(paths.session_path(name))
     except ExplorerError as error:
         return str(error)
     return f"there is another '{name}'" if taken else ""
 
 
 def _file_problem(name: str) -> str:
-    return file_problem(name) or (f"'{name}' is there already" if typed_file(name).exists() else "")
+    return file_problem(name) or (f"'{name}' is there already" if paths.is_there(typed_file(name)) else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.survey import cell_experiment
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
@@ -82,4 +83,4 @@ def _cell_run(session: Session, layer: int, neuron: int, prompts: int) -> _CellR
     experiment = cell_experiment(session.spec, layer, neuron)
     path = default_path(experiment, f"{name}-L{layer}-n{neuron}")
     cost, _ = estimate_here(experiment, base, prompts)
-    return _CellRun(experiment, path, base, cost.facts(), path.exists())
+    return _CellRun(experiment, path, base, cost.facts(), paths.is_there(path))

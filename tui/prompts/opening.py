@@ -35,9 +35,9 @@ def open_typed(typed: str, sets: Iterable[ListedSet], column: str | None = None)
         listed = ListedSet(word, find_prompt_set(word, folders=[], base=Path()), "path", column=column)
     else:
         path = _typed_path(word)
-        if os.path.isdir(path):  # noqa: PTH112  (that of a Path raises where a folder above may not be entered)
+        if paths.is_folder(path):
             raise ExplorerError(f"{word} is a folder", remedy="go on with a file in it; tab completes it")
-        if not os.path.exists(path):  # noqa: PTH110  (likewise)
+        if not paths.is_there(path):
             raise ExplorerError(f"there is no file {word}", remedy="tab completes the path")
         named = next((one for one in sets if one.path == path), None)
         listed = (
@@ -71,14 +71,14 @@ def make_typed(typed: str, sets: Iterable[ListedSet]) -> ListedSet:
         raise ExplorerError(f"a new set does not end in {ending}", remedy=f"choose {', '.join(_MADE)}")
     if by_path:
         path = _typed_path(word if ending else f"{word}.txt")
-        if not path.parent.is_dir():
+        if not paths.is_folder(path.parent):
             raise ExplorerError(f"there is no folder {path.parent}", remedy="make it first, or name another")
     else:
         if any(listed.name == stem for listed in sets):
             raise ExplorerError(f"there is a set {stem!r} already", remedy="choose another name")
         path = paths.user_prompts_folder() / f"{stem}{ending or '.txt'}"
     try:
-        if path.exists():
+        if paths.is_there(path):
             raise ExplorerError(f"{path} is there already", remedy="O opens it, another name makes another")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, _MADE[ending or ".txt"].encode())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import HistogramFigure, SurveyMapFigure, exploratory_sidecar, tables_as_csv
 from srm_explorer.engine.figures.paper import (
@@ -62,7 +63,7 @@ def ask_for_file(push: Push, stem: str, endings: Sequence[str], write: Callable[
         if typed is None:
             return
         path = typed_file(typed)
-        if not path.exists():
+        if not paths.is_there(path):
             write(path)
             return
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from textual.screen import Screen
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.sessions.row import Row
@@ -139,7 +140,6 @@ class SessionActions:
         self._push(Ask("New name", row.path.stem, check=problem), take)
 
     def _trash(self, row: Row) -> None:
-        from srm_explorer.engine import paths
         from srm_explorer.engine.runs import trash_session
 
         def act() -> tuple[str, Path]:
@@ -165,7 +165,7 @@ class SessionActions:
                 default = named_here(f"{row.path.stem}.{ending}")
 
                 def problem(typed: str) -> str:
-                    is_taken = kind == "p" and not file_problem(typed) and typed_file(typed).exists()
+                    is_taken = kind == "p" and not file_problem(typed) and paths.is_there(typed_file(typed))
                     return "there is such a file already; name another one" if is_taken else file_problem(typed)
 
                 self._push(
@@ -180,7 +180,7 @@ class SessionActions:
         if typed is None:
             return
         file = Path(typed.strip()).expanduser()
-        if file.exists() and kind != "p":
+        if paths.is_there(file) and kind != "p":
             self._push(
                 Confirm(f"{file} is there already", yes="replace it", no="keep it"),
                 lambda confirmed: self._act(lambda: _write(row, file, kind)) if confirmed else None,
@@ -192,7 +192,7 @@ class SessionActions:
         """Ask for a packed session and save it in a folder, under another name where its own is taken."""
 
         def problem(typed: str) -> str:
-            return file_problem(typed) or ("" if typed_file(typed).is_file() else "there is no such file")
+            return file_problem(typed) or ("" if paths.is_file(typed_file(typed)) else "there is no such file")
 
         def take(typed: str | None) -> None:
             if typed is not None:
@@ -202,7 +202,6 @@ class SessionActions:
 
     def _unpack(self, file: Path, folder: Path | None, name: str | None) -> None:
         def act() -> Packed:
-            from srm_explorer.engine import paths
             from srm_explorer.engine.runs import unpack_session
 
             target = None if name is None else (folder or paths.sessions_folder()) / f"{name}.json"
@@ -213,7 +212,6 @@ class SessionActions:
                 self._unpack(file, folder, typed.strip())
 
         def problem(typed: str) -> str:
-            from srm_explorer.engine import paths
             from srm_explorer.engine.session.store import refuse_taken, renamed_path
 
             try:

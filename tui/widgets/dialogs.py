@@ -17,6 +17,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
 from srm_explorer.engine import ExplorerError, paths
+from srm_explorer.engine.errors import unreached
 from srm_explorer.tui.widgets.status import StatusLine
 
 BOX = """
@@ -176,7 +177,13 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(None)
 
     def _problem(self, line: str) -> str:
-        return self._check(line) if self._check is not None else ""
+        try:
+            return self._check(line) if self._check is not None else ""
+        except OSError as error:
+            refused = unreached(error)
+            if refused is None:
+                raise
+            return str(refused)
 
 
 COLUMNS, ROWS = 60, 16
@@ -231,7 +238,7 @@ def file_problem(typed: str) -> str:
         return "name a file"
     try:
         file = typed_file(typed)
-        return f"{file} is a folder; name a file" if file.is_dir() else ""
+        return f"{file} is a folder; name a file" if paths.is_folder(file) else ""
     except ExplorerError as error:
         return str(error)
     except (OSError, RuntimeError, ValueError) as error:

@@ -250,6 +250,12 @@ def test_one_model_is_found_by_any_of_its_names(
         assert fetch_model(name).source == there
 
 
+@pytest.mark.parametrize("name", ["my model", "x..y", "-x", "é", "y" * 97, "y" * 300])
+def test_a_name_that_no_model_can_have_is_refused_at_once(name: str, cache: Path) -> None:
+    with pytest.raises(ExplorerError, match="no model can have this name"):
+        find_model(name)
+
+
 def test_a_name_that_is_nearly_right_is_offered_and_a_cached_revision_too(cache: Path, tiny_gpt2_folder: Path) -> None:
     assert "did you mean 'pythia-160m'?" in refusal("pythia-160mm")
     folder = cached(cache, NAME, whole(tiny_gpt2_folder))

@@ -237,6 +237,26 @@ def test_a_pipe_among_the_sessions_and_as_a_spec_holds_nothing_up(srm: Callable[
         assert "not a regular file" in ended.err
 
 
+LONG = "y" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "demo", "--session", f"{LONG}/a"],
+        ["run", LONG],
+        ["import", LONG],
+        ["prompts", "check", LONG],
+        ["sessions", "trash", f"{LONG}/a"],
+        ["survey", "demo", "--neurons", LONG],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_a_name_that_no_file_can_have_is_one_line(srm: Callable[..., Any], arguments: list[str]) -> None:
+    ended = srm(*arguments)
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+
+
 def test_a_closed_output_is_one_line() -> None:
     program = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
     command = f'"{sys.executable}" -c "{program}" prompts list >&- <&-'

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from textual.command import CommandPalette
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session, save_session
@@ -197,7 +197,8 @@ def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Pat
         await pilot.press("X")
         await until(lambda: "export the chart" in app.text(), "the question")
         await pilot.press("t", "ctrl+u", *"none/../..", "enter")
-        await until(lambda: "is a folder; name a file" in app.text(), "the refusal")
+        problem = app.screen.query_one(".-problem", Static)
+        await until(lambda: "is a folder; name a file" in str(problem.content), "the refusal")
         await pilot.press("ctrl+u", *"chart.txt", "enter")
         await until(lambda: "written to" in app.status_line(), "the file")
 

@@ -22,6 +22,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.inputs import read_inputs
 from srm_explorer.tui.prompts.catalogue import Content
+from srm_explorer.tui.prompts.opening import make_typed, open_typed
 from srm_explorer.tui.prompts.pane import PromptsPane
 from srm_explorer.tui.prompts.rows import PromptRows
 from tests.waiting import works_beside
@@ -785,3 +786,10 @@ async def test_files_are_called_by_their_names_and_counts_are_seen_in_a_narrow_p
         assert "one/prompts of a study.txt" in lines
         assert "two/prompts of a study.txt" in lines
         assert "a long way" not in lines
+
+
+@pytest.mark.parametrize("act", [open_typed, make_typed])
+@pytest.mark.parametrize("typed", ["y" * 300, f"{'y' * 300}/x"])
+def test_a_name_that_no_file_can_have_is_refused(act: Callable[..., object], typed: str) -> None:
+    with pytest.raises(ExplorerError):
+        act(typed, [])
