@@ -184,10 +184,21 @@ def trash_command(names: Sequence[str], delete: bool, yes: bool, as_json: bool) 
     if delete:
         _delete([find_trashed(name) for name in names] if names else list(trashed_sessions()), yes)
     elif names:
-        for path in [paths.session_path(name) for name in names]:
-            trash_session(path)
+        refused: list[ExplorerError] = []
+        for name in names:
+            try:
+                path = paths.session_path(name)
+                trash_session(path)
+            except ExplorerError as error:
+                # One that is there already, as after a kill between two, keeps no other from going.
+                refused.append(error)
+                continue
             back = f"`srm-explorer sessions restore {visible(path.stem)}` brings it back"
             say(f"{visible(path.stem)} is in the trash: {back}")
+        for error in refused[1:]:
+            note(str(error))
+        if refused:
+            raise refused[0]
     else:
         _list_trash(as_json)
 

@@ -294,7 +294,13 @@ def test_a_search_finds_notes_prompts_and_texts_and_says_where(
 def test_nothing_is_deleted_for_good_unasked(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
     for name in ("storm", "calm"):
         save(name)
-    srm("sessions", "trash", "storm", "calm")
+    srm("sessions", "trash", "storm")
+    # As after a kill between the two: the one that is there already keeps the other from nothing.
+    again = srm("sessions", "trash", "storm", "calm")
+    assert again.status == 1
+    assert again.out.startswith("calm is in the trash")
+    assert again.err.count("\n") == 1
+    assert "storm" in again.err
     for names in (["storm"], []):
         ended = srm("sessions", "trash", "--delete", *names)
         assert "nothing is deleted for good unasked" in ended.err
