@@ -33,9 +33,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-RUN = ("run", "demo", "--set", "prompts.limit=12", "--set", "generation.tokens=40", "--set", "controls.neurons=1")
-RUN += ("--set", "execution.rows=4")
-"""By default it is one batch or two, of which none would be in flight beside another."""
+RUN = ("run", "demo", "--set", "prompts.limit=40", "--set", "generation.tokens=40", "--set", "controls.neurons=1")
+RUN += ("--set", "execution.rows=12")
+"""By default it is one batch or two, of which none would be in flight beside another. It takes seconds, and a batch so
+long that hardly ever none is in flight."""
 SURVEY = ("survey", "demo", "--neurons", "0..19", "--layers", "0..5", "--then", "top:12", "--chart", "none")
 SURVEY += ("--set", "prompts.limit=4", "--set", "generation.tokens=24", "--set", "execution.rows=8")
 ACTORS = ("--executor", "ray", "--actors", "2")
