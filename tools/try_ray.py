@@ -55,6 +55,8 @@ INTERRUPTED = 130
 
 def main() -> int:
     """Try them; return how many went wrong."""
+    # What a shell began in the background ignores ctrl+c, and all that it begins.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with asked_for(TRIALS, __doc__, "try-ray-") as (names, work):
         environment = {**os.environ, "TMPDIR": str(work / "t"), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
         # Where "auto" looks for clusters: there may be others on this machine.
