@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from stat import S_ISREG
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.runs import Progress, is_run_folder, known_runs
@@ -32,10 +34,14 @@ class SessionList:
 
     def scan(self) -> tuple[Row, ...]:
         """All sessions as far as they are known without reading a session file; first those that run, then by time."""
-        sizes, files = _files(self.folder)
+        files = _files(self.folder)
         runs = self._run_folders()
-        outside = [_session_of(run) for run in runs if run.parent != self.folder]
-        rows = [self._row(path, sizes) for path in dict.fromkeys([*files, *outside]) if path.is_file()]
+        found = {self.folder / name: stat for name, stat in files.items() if name.endswith(".json")}
+        for path in (_session_of(run) for run in runs if run.parent != self.folder):
+            with contextlib.suppress(OSError):
+                found[path] = path.stat()
+        vectors = {name: stat.st_size for name, stat in files.items() if name.endswith(".safetensors")}
+        rows = [self._row(path, stat, vectors) for path, stat in found.items() if S_ISREG(stat.st_mode)]
         by_path = {row.path: row for row in rows}
         for folder in runs:
             path = _session_of(folder)
@@ -65,15 +71,11 @@ class SessionList:
     def remember(self) -> None:
         self._cache.save()
 
-    def _row(self, path: Path, sizes: dict[str, int]) -> Row:
-        name = path.stem if path.parent == self.folder else _short(path.with_suffix(""))
-        try:
-            stat = path.stat()
-        except OSError as error:
-            return Row(path, name, 0, 0.0, saved=True, summary=Summary(problem=f"{path}: {error.strerror}"))
-        vectors_size = sizes.get(f"{path.stem}.safetensors", 0) if path.parent == self.folder else 0
-        known = self._cache.get(path, mark_of(stat))
-        return Row(path, name, stat.st_size + vectors_size, stat.st_mtime, saved=True, summary=known)
+    def _row(self, path: Path, stat: os.stat_result, vectors: Mapping[str, int]) -> Row:
+        is_here = path.parent == self.folder
+        name = path.stem if is_here else _short(path.with_suffix(""))
+        size = stat.st_size + (vectors.get(f"{path.stem}.safetensors", 0) if is_here else 0)
+        return Row(path, name, size, stat.st_mtime, saved=True, summary=self._cache.get(path, mark_of(stat)))
 
     def _with_run(self, folder: Path, path: Path, row: Row | None) -> Row | None:
         size, modified = _folder_size(folder)
@@ -101,9 +103,9 @@ class SessionList:
         return [folder for folder in dict.fromkeys([*folders, *known_runs()]) if is_run_folder(folder)]
 
 
-def _files(folder: Path) -> tuple[dict[str, int], list[Path]]:
-    """Files of a folder by size, and those that may be sessions; what a killed process left half done is finished."""
-    sizes: dict[str, int] = {}
+def _files(folder: Path) -> dict[str, os.stat_result]:
+    """Files of a folder by name; what a killed process left half done is finished."""
+    files: dict[str, os.stat_result] = {}
     hidden: list[str] = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -111,11 +113,11 @@ def _files(folder: Path) -> tuple[dict[str, int], list[Path]]:
                 if entry.name.startswith("."):
                     hidden.append(entry.name)
                 elif entry.is_file():
-                    sizes[entry.name] = entry.stat().st_size
+                    files[entry.name] = entry.stat()
     sweep_removed(folder, hidden)
     settle_saves(folder, hidden)
     settle_renames(folder, hidden)
-    return sizes, [folder / name for name in sizes if name.endswith(".json")]
+    return files
 
 
 def _folder_size(folder: Path) -> tuple[int, float]:
