@@ -196,6 +196,12 @@ class _Layout:
 
 
 def _laid_out(layers: NDArray[np.int64], neurons: NDArray[np.int64]) -> _Layout:
+    """Choose by how much of a map would be empty.
+
+    Layers share a column a surveyed neuron where those are few or most layers have them; else they share all numbers
+    between the first and the last where half of these were surveyed; else each has its own neurons in order. One layer
+    is folded into rows: of all numbers, or of its own neurons.
+    """
     seen, ours = np.unique(layers), np.unique(neurons)
     start, places = int(ours[0]), int(ours[-1] - ours[0]) + 1
     row = np.searchsorted(seen, layers)

@@ -80,7 +80,7 @@ class _Block:
 
     points: _Points
     before_attention: _MIXES
-    project: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    project: Callable[[Tensor], tuple[Tensor, ...]]
     attn_out: _MIXES
     before_mlp: _MIXES
     neurons: _MIXES
@@ -372,6 +372,20 @@ def _product(module: Any, activation: Tensor) -> Tensor:
     return functional.linear(activation, module.weight, module.bias)
 
 
+def _joint(product: _MIXES, parts: tuple[int, int], axis: int, activation: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values of one matrix: it has them, and heads, in the order of `parts`, them on `axis`."""
+    every = product(activation)
+    return every.view(*every.shape[:-1], *parts, -1).unbind(axis)
+
+
+_APPROXIMATES = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""GELUs by the library's names: how each is computed."""
+
+
+def _gelu(product: _MIXES, name: str, activation: Tensor) -> Tensor:
+    return functional.gelu(product(activation), approximate=_APPROXIMATES[name])
+
+
 def _layer_norm(module: Any, activation: Tensor) -> Tensor:
     return functional.layer_norm(activation, (activation.shape[-1],), module.weight, module.bias, module.eps)
 
@@ -391,23 +405,15 @@ def _gpt2(
     if unusual or not config.scale_attn_weights or config.activation_function not in _APPROXIMATES:
         return None
     tokens, places = _raw(model, "transformer", "wte"), _raw(model, "transformer", "wpe")
-    heads = config.n_head
-
-    def joint(module: Any, activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        every = _conv(module, activation).view(*activation.shape[:-1], 3, heads, -1)
-        return every[..., 0, :, :], every[..., 1, :, :], every[..., 2, :, :]
-
-    def neurons(module: Any, activation: Tensor) -> Tensor:
-        return functional.gelu(_conv(module, activation), approximate=_APPROXIMATES[config.activation_function])
 
     made = [
         _Block(
             points=own,
             before_attention=partial(_layer_norm, _raw(block, "ln_1")),
-            project=partial(joint, _raw(block, "attn", "c_attn")),
+            project=partial(_joint, _linear(_raw(block, "attn", "c_attn")), (3, config.n_head), -3),
             attn_out=_linear(_raw(block, "attn", "c_proj")),
             before_mlp=partial(_layer_norm, _raw(block, "ln_2")),
-            neurons=partial(neurons, _raw(block, "mlp", "c_fc")),
+            neurons=partial(_gelu, _linear(_raw(block, "mlp", "c_fc")), config.activation_function),
             mlp_out=_linear(_raw(block, "mlp", "c_proj")),
         )
         for block, own in zip(blocks, points, strict=True)
@@ -436,7 +442,7 @@ def _llama(
             queries, keys = _rms_norm(norms[0], queries), _rms_norm(norms[1], keys)
         return queries, keys, values
 
-    def projects(attention: Any) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
+    def projects(attention: Any) -> Callable[[Tensor], tuple[Tensor, ...]]:
         norms = [_raw(attention, f"{name}_norm") for name in "qk" if hasattr(attention, f"{name}_norm")]
         return partial(split, [_raw(attention, f"{name}_proj") for name in "qkv"], norms)
 
@@ -479,22 +485,15 @@ def _neox(
     tokens, rotary = _raw(model, "gpt_neox", "embed_in"), _raw(model, "gpt_neox", "rotary_emb")
     heads = config.num_attention_heads
 
-    def joint(module: Any, activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # The three of a head lie side by side.
-        every = _product(module, activation).view(*activation.shape[:-1], heads, 3, -1)
-        return every[..., 0, :], every[..., 1, :], every[..., 2, :]
-
-    def neurons(module: Any, activation: Tensor) -> Tensor:
-        return functional.gelu(_product(module, activation), approximate=_APPROXIMATES[config.hidden_act])
-
     made = [
         _Block(
             points=own,
             before_attention=partial(_layer_norm, _raw(block, "input_layernorm")),
-            project=partial(joint, _raw(block, "attention", "query_key_value")),
+            # The three of a head lie side by side.
+            project=partial(_joint, _linear(_raw(block, "attention", "query_key_value")), (heads, 3), -2),
             attn_out=_linear(_raw(block, "attention", "dense")),
             before_mlp=partial(_layer_norm, _raw(block, "post_attention_layernorm")),
-            neurons=partial(neurons, _raw(block, "mlp", "dense_h_to_4h")),
+            neurons=partial(_gelu, _linear(_raw(block, "mlp", "dense_h_to_4h")), config.hidden_act),
             mlp_out=_linear(_raw(block, "mlp", "dense_4h_to_h")),
         )
         for block, own in zip(blocks, points, strict=True)
@@ -505,7 +504,6 @@ def _neox(
     return DirectBlocks(made, partial(_embedded, tokens), partial(_angles, rotary), norm, unembedding, others)
 
 
-_APPROXIMATES = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 _FAMILIES: Mapping[str, Callable[[Any, Sequence[Any], Sequence[_Points], Sequence[HookPoint]], DirectBlocks | None]] = {
     "GPT2LMHeadModel": _gpt2,
     "GPTNeoXForCausalLM": _neox,
