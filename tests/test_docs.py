@@ -157,6 +157,23 @@ def test_the_readme_is_short_and_says_how_to_begin() -> None:
         assert (ROOT / link).exists(), link
 
 
+def test_every_extra_is_told_where_one_installs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for page in ("README.md", "docs/index.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert {extra for extra in project["optional-dependencies"] if f"`{extra}`" not in text} == {"dev"}, page
+
+
+def test_what_the_readme_says_of_speed_was_measured() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    ratios = {row["name"]: row["ratio"] for row in rows}
+    told = re.search(r"shape, ([\d.]+) times .* a value at a time, and (\d+)\s+times what hooks", text)
+    assert told is not None
+    measured = [ratios[f"decode: against one {way}"] for way in ("value at a time (ii)", "run at a time (i)")]
+    assert [float(number) for number in told.groups()] == pytest.approx(measured, rel=0.1)
+
+
 def test_every_page_is_in_the_navigation_and_no_link_of_a_page_is_dead() -> None:
     listed = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}

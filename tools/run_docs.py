@@ -19,6 +19,7 @@ Pages that begin with the same command share what it computed. Processes are for
 
 from __future__ import annotations
 
+import argparse
 import ast
 import contextlib
 import functools
@@ -650,15 +651,19 @@ def exceptions(pages: Iterable[Page]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, and run; the exit status."""
-    named = [Path(argument).resolve() for argument in arguments if not argument.startswith("-")]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("page", nargs="*", type=Path, help="all pages by default")
+    parser.add_argument("--parse", action="store_true", help="run nothing: compare with what the program has")
+    parser.add_argument("--cold", action="store_true", help="import nothing ahead, for pages that load no model")
+    asked = parser.parse_args(arguments)
     try:
-        pages = pages_of(named or default_paths())
+        pages = pages_of([page.resolve() for page in asked.page] or default_paths())
     except DocsError as error:
         print(error)
         return 1
     problems = [problem for page in pages for problem in parse(page)]
-    if not problems and "--parse" not in arguments:
-        problems = run_all(pages, () if "--cold" in arguments else LIBRARIES)
+    if not problems and not asked.parse:
+        problems = run_all(pages, () if asked.cold else LIBRARIES)
     listed = exceptions(pages)
     if listed:
         print("parsed, not run:", *listed, sep="\n")
