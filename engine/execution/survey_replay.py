@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from srm_explorer.engine.runs.planes import Kept
 from srm_explorer.engine.runs.progress import Meter
 from srm_explorer.engine.runs.survey import FORCED, FREE
 from srm_explorer.engine.session import DamagedError, Session, SurveyTables, read_record
+from srm_explorer.engine.session.standing import Standing
 from srm_explorer.engine.session.survey import FORCED_AXES, FREE_AXES
 
 Depth = Literal["forced", "free"]
@@ -153,7 +155,8 @@ class SavedParts:
         maker = PartMaker(self.session.spec, self.tables, self._texts, self.session.prompts)
         baseline = OfBaseline.of(self.session, kept) if self.layout.free else None
         found = _Comparison(self.tables)
-        meter.begin_parts("survey", 0, len(self))
+        standing = Standing(to_score=len(self._cells("forced")), to_write=len(self._cells("free")))
+        meter.begin_parts("survey", 0, len(self), standing)
         for number, (depth, where, cells, rows) in enumerate(self):
             if baseline is None or self.tables.free is None or depth == "forced":
                 part: Part = maker.forced(number, cells, rows)
@@ -162,8 +165,9 @@ class SavedParts:
             with same_rows(rows, bench.model):
                 arrays = part.carry_out(bench, flying(part, meter))
             found.take(part, where, arrays)
-            meter.part("survey", number + 1, len(self))
-        return SurveyAgain(len(self._cells("forced")), len(self._cells("free")), found.differing())
+            standing = dataclasses.replace(standing, **{"scored" if depth == "forced" else "written": where.stop})
+            meter.part("survey", number + 1, len(self), standing)
+        return SurveyAgain(standing.scored, standing.written, found.differing())
 
     @property
     def _texts(self) -> GivenTexts:

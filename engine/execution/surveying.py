@@ -138,7 +138,7 @@ class Surveying:
         total = len(plan.forced) + len(plan.free)
         began, tokens, settings = time.monotonic(), 0, 0
         if queue:
-            self.meter.begin_parts("survey", before + len(done), total)
+            self.meter.begin_parts("survey", before + len(done), total, self._known.standing)
 
         def take(by: str) -> Part | None:
             if self.meter.stop.level or not queue:
@@ -159,7 +159,7 @@ class Surveying:
             spent = time.monotonic() - began
             if depth == "free" or settings >= TELLING:
                 self.rates[depth] = tokens / spent if spent > 0 else 0.0
-            self.meter.part("survey", before + len(spans) - left, total)
+            self.meter.part("survey", before + len(spans) - left, total, self._known.standing)
         return not left
 
     def _task(self, depth: str, number: int, rows: int) -> Part:

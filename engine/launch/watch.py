@@ -24,7 +24,7 @@ _STAGES: dict[Stage, str] = {
     "loading": "loading the model",
     "testing": "testing the model",
     "running": "running",
-    "survey": "surveying, parts",
+    "survey": "surveying",
     "lengths": "taking means at common lengths",
     "saving": "saving",
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
+from srm_explorer.engine.session.standing import Standing
 
 Stage = Literal["waiting", "loading", "testing", "running", "survey", "lengths", "saving"]
 """`survey`: neurons are surveyed, part by part; `lengths`: texts are fed once more, for their means at the lengths at
@@ -33,8 +34,9 @@ class Progress:
         memory: bytes that the process, or on CUDA its tensors at their most, take; None where that is not known.
         waits_for: process that has the device, while it waits for it; 0 where that cannot be named.
         part: finished parts of a stage that is no run of texts, of `parts`; both 0 where it has none. What is saved of
-            a survey has those of the survey.
+            a survey has those of the survey. They take about as long as one another, and tell shares and times.
         flying: how much of a part, or of several at once, is done of what is in flight.
+        neurons: how far a survey is, also while it is saved; None before its plan is fixed, and of any other stage.
         lacks: what somebody waits for who should help, in a line; empty where nobody does.
     """
 
@@ -53,20 +55,25 @@ class Progress:
     parts: Whole = 0
     flying: Number = 0.0
     lacks: Text = ""
+    neurons: Standing | None = None
 
     @property
     def counted(self) -> str:
-        """How far a stage of parts is: "3 of 11"; empty for any other."""
+        """How far a stage of parts is: "3 of 11", of a survey "40 of 512 neurons scored"; empty for any other."""
+        if self.neurons is not None:
+            return self.neurons.under_way
         return f"{self.part:,} of {self.parts:,}" if self.parts else ""
 
     def cell(self, *, is_over: bool) -> str:
-        """The same in a cell of a table: "120 / 1,600" runs, "survey 3 of 11" parts; empty before it is known.
+        """The same in a cell of a table: "120 / 1,600" runs, "40 / 512 neurons"; empty before it is known.
 
         Args:
-            is_over: whether nobody goes on with it: of a survey then "part 3 of 11", which is where it stopped.
+            is_over: whether nobody goes on with it: then it does not matter how far a stage was that has no results.
         """
-        if self.counted and not (is_over and self.stage == "lengths"):
-            return f"{'part' if is_over else self.stage} {self.counted}"
+        if self.neurons is not None:
+            return self.neurons.short(" / ")
+        if self.counted and not is_over:
+            return f"{self.stage} {self.counted}"
         return f"{self.runs_done:,} / {self.runs:,}" if self.runs else ""
 
     @property
@@ -81,7 +88,9 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """Finished part of the whole, 0 to 1, the batch in flight included."""
+        """Finished part of the whole, of a survey of its parts, 0 to 1, what is in flight included."""
+        if self.neurons is not None and self.parts:
+            return self.stage_share
         if not self.runs:
             return 0.0
         flying = self.rows * self.step / self.steps if self.steps else 0.0
@@ -164,23 +173,25 @@ class Meter:
     def stage(self, stage: Stage, waits_for: int | None = None) -> None:
         told = Progress(stage, self.runs_done, self.runs, tokens=self._tokens, waits_for=waits_for)
         if stage == "saving" and self._parted.stage == "survey":
-            told = dataclasses.replace(told, part=self._parted.part, parts=self._parted.parts)
+            survey = self._parted
+            told = dataclasses.replace(told, part=survey.part, parts=survey.parts, neurons=survey.neurons)
         self._tell(told)
 
-    def begin_parts(self, stage: Stage, part: int, parts: int) -> None:
+    def begin_parts(self, stage: Stage, part: int, parts: int, neurons: Standing | None = None) -> None:
         """Begin a stage whose parts take about as long as one another; raise Stopped if that is wished.
 
         Args:
             part: how many are finished.
+            neurons: as `Progress` has them.
         """
-        self.part(stage, part, parts)
+        self.part(stage, part, parts, neurons)
         self._parts_timed, self._parts_before, self._parts_began = True, part, time.monotonic()
 
-    def part(self, stage: Stage, part: int, parts: int) -> None:
+    def part(self, stage: Stage, part: int, parts: int, neurons: Standing | None = None) -> None:
         """Tell how far a stage of parts is; raise Stopped if that is wished."""
         if stage != self._parted.stage:
             self._parts_timed = False
-        self._parted = Progress(stage, self.runs_done, self.runs, part=part, parts=parts)
+        self._parted = Progress(stage, self.runs_done, self.runs, part=part, parts=parts, neurons=neurons)
         self.fly(0.0)
 
     def fly(self, share: float) -> None:

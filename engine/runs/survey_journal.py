@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -112,6 +112,13 @@ class SurveyJournal:
         self._tables = None if grown else self._tables
         return grown
 
+    @property
+    def standing(self) -> Standing:
+        """How far it is."""
+        if self.plan is None:
+            return Standing()
+        return _standing({"forced": self.plan.forced, "free": self.plan.free}, self._kept)
+
     def done(self, depth: str) -> set[int]:
         """Numbers of the finished parts."""
         return {number for kind, number in self._kept if kind == depth}
@@ -212,10 +219,7 @@ def survey_layout(journal: JournalReader) -> SurveyLayout | None:
     parts = sorted(journal.events_of(SurveyKept), key=lambda part: part.part)
     if not parts:
         return None
-    planned = journal.events_of(SurveyPlanned)[0]
-    spans = {"forced": planned.forced, "free": planned.free}
-    for later in journal.events_of(SurveyChosen):
-        spans["free"] = later.free
+    spans = _spans(journal)
     sizes: dict[str, list[tuple[int, int]]] = {"forced": [], "free": []}
     for part in parts:
         start, stop = spans[part.depth][part.part]
@@ -227,28 +231,35 @@ def survey_standing(journal: JournalReader) -> Standing | None:
     """How far a survey is, by its events alone: no shard is read; None of an experiment without one."""
     if not journal.experiment.survey:
         return None
-    planned = journal.events_of(SurveyPlanned)
-    if not planned:
-        return Standing()
-    chosen = journal.events_of(SurveyChosen)
-    spans = {"forced": planned[0].forced, "free": chosen[0].free if chosen else planned[0].free}
-    done = {(part.depth, part.part) for part in journal.events_of(SurveyKept)}
+    return _standing(_spans(journal), _done(journal))
+
+
+def survey_is_complete(journal: JournalReader) -> bool:
+    """Whether nothing of a survey is left to be done; True of an experiment without one."""
+    survey, spans = journal.experiment.survey, _spans(journal)
+    if not survey:
+        return True
+    is_planned = bool(spans["free"] or (spans["forced"] and not survey.goes_on))
+    return is_planned and {(depth, at) for depth in spans for at in range(len(spans[depth]))} <= _done(journal)
+
+
+def _spans(journal: JournalReader) -> dict[str, tuple[Span, ...]]:
+    """By depth, the cells of its parts; none of what is not planned, or chosen, yet."""
+    spans: dict[str, tuple[Span, ...]] = {"forced": (), "free": ()}
+    for planned in journal.events_of(SurveyPlanned):
+        spans = {"forced": planned.forced, "free": planned.free}
+    for chosen in journal.events_of(SurveyChosen):
+        spans["free"] = chosen.free
+    return spans
+
+
+def _done(journal: JournalReader) -> set[tuple[str, int]]:
+    return {(part.depth, part.part) for part in journal.events_of(SurveyKept)}
+
+
+def _standing(spans: Mapping[str, Sequence[Span]], done: Container[tuple[str, int]]) -> Standing:
     counts: list[int] = []
     for depth, of_depth in spans.items():
         finished = (stop - start for at, (start, stop) in enumerate(of_depth) if (depth, at) in done)
         counts += [sum(finished), sum(stop - start for start, stop in of_depth)]
     return Standing(*counts)
-
-
-def survey_is_complete(journal: JournalReader) -> bool:
-    """Whether nothing of a survey is left to be done; True of an experiment without one."""
-    survey = journal.experiment.survey
-    if not survey:
-        return True
-    planned = journal.events_of(SurveyPlanned)
-    chosen = journal.events_of(SurveyChosen)
-    if not planned or (survey.goes_on and not chosen):
-        return False
-    free = chosen[0].free if chosen else planned[0].free
-    wanted = {("forced", n) for n in range(len(planned[0].forced))} | {("free", n) for n in range(len(free))}
-    return wanted <= {(part.depth, part.part) for part in journal.events_of(SurveyKept)}

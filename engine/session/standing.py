@@ -23,10 +23,19 @@ class Standing:
         return bool(self.to_score or self.to_write)
 
     @property
+    def _scores(self) -> bool:
+        return self.scored < self.to_score or not self.to_write
+
+    @property
     def share(self) -> tuple[int, int]:
         """Finished neurons of what is under way, of so many; scored ones until all are, then those written under."""
-        scores = self.scored < self.to_score or not self.to_write
-        return (self.scored, self.to_score) if scores else (self.written, self.to_write)
+        return (self.scored, self.to_score) if self._scores else (self.written, self.to_write)
+
+    @property
+    def under_way(self) -> str:
+        """The same in words: "40 of 512 neurons scored", "3 of 20 neurons written under"."""
+        done, planned = self.share
+        return f"{done:,} of {planned:,} neurons {'scored' if self._scores else 'written under'}"
 
     @property
     def words(self) -> str:

@@ -73,7 +73,7 @@ class QueueScreen(ModalScreen[Path | None]):
             [
                 Column("session", "session"),
                 Column("state", "state", width=12),
-                Column("done", "runs", width=17, align="right", priority=1),
+                Column("done", "runs", width=22, align="right", priority=1),
                 Column("left", "left", width=7, align="right", priority=2),
             ]
         )

@@ -29,7 +29,7 @@ _STAGES = {
     "loading": "loading the model",
     "testing": "testing the model",
     "running": "running",
-    "survey": "surveying, parts",
+    "survey": "surveying",
     "lengths": "taking means at common lengths",
     "saving": "saving",
 }

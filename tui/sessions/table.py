@@ -62,10 +62,7 @@ def _state(row: Row, signs: Glyphs) -> Cell:
             return "running", "good"
         if progress.stage not in ("running", "survey", "lengths", "saving"):
             return f"running: {progress.stage} {progress.counted}".rstrip(), "good"
-        # Also while it is saved, of which the parts are told.
-        is_survey = bool(progress.parts) and progress.stage in ("survey", "saving")
-        far = progress.stage_share if is_survey else progress.share
-        share = f"{'survey' if is_survey else 'running'} {100 * far:.0f} %"
+        share = f"{'survey' if progress.neurons is not None else 'running'} {100 * progress.share:.0f} %"
         left = progress.seconds_left
         if left is None:
             return share, "good"

@@ -25,6 +25,7 @@ from srm_explorer.engine.session import (
     prompt_units,
     save_session,
 )
+from srm_explorer.engine.session.standing import Standing
 from srm_explorer.engine.session.survey import sketch_directions
 
 if TYPE_CHECKING:
@@ -98,11 +99,13 @@ def test_values_in_sigma_are_each_neurons_own(lab: Lab) -> None:
         np.testing.assert_allclose(survey.values[place], survey.mean[place] + np.array([-20, 30]) * survey.std[place])
 
 
-def stop_in_survey(part: int, wishes: int) -> dict[str, Any]:
-    """Options of a run that is asked to stop when so many parts of its survey are finished."""
+def stop_in_survey(part: int, wishes: int, told: list[Progress] | None = None) -> dict[str, Any]:
+    """Options of a run that is asked to stop when so many parts of its survey are finished; `told` is what it tells."""
     stop = StopSignal()
 
     def listen(progress: Progress) -> None:
+        if told is not None:
+            told.append(progress)
         if progress.stage == "survey" and progress.part == part:
             stop.level = wishes
 
@@ -123,7 +126,8 @@ def test_interrupted_again_and_again_it_is_what_it_is_undisturbed(lab: Lab) -> N
     whole = tables(lab, asked, "whole")
     seen: list[int] = []
     for part, wishes in ((1, 1), (3, 2), (5, 1)):
-        outcome = lab.run(asked, "cut", **stop_in_survey(part, wishes))
+        told: list[Progress] = []
+        outcome = lab.run(asked, "cut", **stop_in_survey(part, wishes, told))
         assert outcome.status == "interrupted"
         assert outcome.session is not None
         found = load_session(outcome.path).survey()
@@ -135,6 +139,7 @@ def test_interrupted_again_and_again_it_is_what_it_is_undisturbed(lab: Lab) -> N
         journal = JournalReader(lab.path("cut").with_suffix(".run"))
         journal.poll()
         assert survey_standing(journal) == found.standing == outcome.session.changed(surveyed=None).standing
+        assert told[-1].neurons == found.standing
         assert live.session is not None
         assert same(live.session.survey(), found)
     assert seen == sorted(set(seen)), "each start goes on where the last one stopped"
@@ -280,15 +285,14 @@ def test_its_parts_are_replayed_as_they_were_laid_out_whole_or_not(lab: Lab) -> 
     for part, scored, written in ((1, 3, 0), (99, 12, 5)):
         lab.run(asked, rows=5, **stop_in_survey(part, 1))
         session = load_session(lab.path())
-        told: list[tuple[int, int]] = []
-        found = replayed(
-            session, lab, listener=lambda progress, told=told: told.append((progress.part, progress.parts))
-        )
+        told: list[Progress] = []
+        found = replayed(session, lab, listener=told.append)
         assert found.survey is not None
         assert (found.survey.scored, found.survey.written) == (scored, written)
         assert (found.bit_equal, found.survey.differing, found.changed) == (True, (), ())
         parts = len(session.layout["survey"]["forced"]) + len(session.layout["survey"]["free"])
-        assert told[-1] == (parts, parts)
+        assert (told[-1].part, told[-1].parts) == (parts, parts)
+        assert told[-1].neurons == Standing(scored, scored, written, written)
     assert load_session(lab.path()).state == "finished"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
+from srm_explorer.engine.session.standing import Standing
 from tests.waiting import PATIENCE
 
 
@@ -43,6 +44,7 @@ def test_a_process_takes_more_memory_once_it_holds_more() -> None:
     script = """
 import torch
 from srm_explorer.engine.model.device import used_bytes
+from srm_explorer.engine.session.standing import Standing
 before = used_bytes(torch.device("cpu"))
 held = torch.ones(50_000_000, dtype=torch.uint8)
 print(used_bytes(torch.device("cpu")) - before)
@@ -143,14 +145,23 @@ def test_a_stage_of_parts_is_counted_and_stops_where_that_is_wished() -> None:
         meter.part("testing", 5, 11)
 
 
-def test_of_a_survey_that_is_saved_the_parts_are_told_and_not_the_runs_of_its_baseline() -> None:
+def test_of_a_survey_the_neurons_are_told_and_neither_its_parts_nor_the_runs_of_its_baseline() -> None:
     told: list[Progress] = []
     meter = Meter([told.append], StopSignal(), runs=50, runs_done=50)
     meter.part("lengths", 2, 2)
     meter.stage("saving")
     assert told[-1].cell(is_over=True) == "50 / 50"
-    meter.begin_parts("survey", 0, 11)
-    meter.part("survey", 3, 11)
-    assert told[-1].cell(is_over=False) == "survey 3 of 11"
+    meter.begin_parts("survey", 0, 11, Standing(0, 512))
+    meter.part("survey", 3, 11, Standing(40, 512))
+    assert (told[-1].counted, told[-1].cell(is_over=False)) == ("40 of 512 neurons scored", "40 / 512 neurons")
+    assert told[-1].share == told[-1].stage_share == pytest.approx(3 / 11)
+    assert Progress.from_dict(told[-1].to_dict()) == told[-1]
+    meter.part("survey", 9, 11, Standing(512, 512, 3, 20))
+    assert told[-1].counted == "3 of 20 neurons written under"
     meter.stage("saving")
-    assert told[-1].cell(is_over=True) == "part 3 of 11"
+    assert (told[-1].cell(is_over=True), told[-1].share) == ("3 / 20 neurons", pytest.approx(9 / 11))
+
+
+def test_of_a_run_that_ended_while_its_model_was_tested_the_runs_are_told() -> None:
+    assert Progress("testing", 5, 50, part=3, parts=11).cell(is_over=False) == "testing 3 of 11"
+    assert Progress("testing", 5, 50, part=3, parts=11).cell(is_over=True) == "5 / 50"

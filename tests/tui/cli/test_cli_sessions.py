@@ -22,6 +22,7 @@ from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session, load_session
+from srm_explorer.engine.session.standing import Standing
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 CLAMP = {"site": SITE, "neurons": [3], "op": "clamp", "values": [-3, 20]}
@@ -195,7 +196,7 @@ def test_who_waits_is_told_at_once_for_what(save: Callable[..., Session], capsys
             watch.show(Progress("waiting", waits_for=0))
         with Watch(quiet=True) as watch:
             watch.show(Progress("waiting", waits_for=os.getpid()))
-        surveying = Progress("survey", 20, 20, part=3, parts=11).to_dict()
+        surveying = Progress("survey", 20, 20, part=3, parts=11, neurons=Standing(40, 512)).to_dict()
         # By itself, since a run tells it a few times a second at most.
         (paths.sessions_folder() / "storm.run" / "progress.json").write_text(json.dumps(surveying), encoding="utf-8")
         with Watch(quiet=False) as watch:
@@ -203,7 +204,7 @@ def test_who_waits_is_told_at_once_for_what(save: Callable[..., Session], capsys
     assert capsys.readouterr().err.splitlines() == [
         f"srm-explorer: waiting for process {os.getpid()}, which runs storm (5 / 20 runs · 7 tok/s · 1:05 left)",
         "srm-explorer: waiting for another process, which has the model's device",
-        f"srm-explorer: waiting for process {os.getpid()}, which runs storm (surveying, parts: 3 of 11)",
+        f"srm-explorer: waiting for process {os.getpid()}, which runs storm (surveying: 40 of 512 neurons scored)",
     ]
 
 

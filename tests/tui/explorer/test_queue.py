@@ -12,6 +12,7 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.engine.session.standing import Standing
 from srm_explorer.engine.worker.protocol import JobState
 from srm_explorer.tui.explorer.queue import QueueScreen
 from srm_explorer.tui.glyphs import glyphs
@@ -21,7 +22,7 @@ from tests.waiting import until_shown
 def jobs() -> tuple[JobState, ...]:
     progress = Progress("running", 120, 1_600, seconds_left=61.0).to_dict()
     # A survey that was stopped: all runs of its baseline are there.
-    stopped = Progress("saving", 50, 50, part=5, parts=103).to_dict()
+    stopped = Progress("saving", 50, 50, part=5, parts=103, neurons=Standing(1_024, 18_432)).to_dict()
     return (
         JobState(job="a-1", session="/s/lighthouse.json", state="running", progress=progress),
         JobState(job="a-2", session="/s/bedtime.json", state="queued", ahead=1),
@@ -84,7 +85,7 @@ def test_jobs_are_listed_with_how_far_they_are() -> None:
         assert "120 / 1,600" in running
         assert "1:01" in running
         assert any("bedtime" in line and "queued 1" in line for line in lines)
-        assert any("many" in line and "interrupted" in line and "part 5 of 103" in line for line in lines)
+        assert any("many" in line and "interrupted" in line and "1,024 / 18,432 neurons" in line for line in lines)
 
     drive(app, test)
 

@@ -8,6 +8,7 @@ from typing import Any
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.engine.session.standing import Standing
 from srm_explorer.tui.backend.events import FoundRun, RunFailed, RunGrew, RunsFound, WorkerSeen
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.results.log_tab import LogTab
@@ -76,16 +77,16 @@ def test_an_older_worker_is_told_with_its_key_at_any_width(drive: Any) -> None:
     drive(test, size=(80, 24))
 
 
-def test_a_survey_tells_its_parts_and_stops_after_one(drive: Any) -> None:
+def test_a_survey_tells_its_neurons_and_stops_after_a_part(drive: Any) -> None:
     mine = paths.session_path("mine")
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
         controller = app.explorer.controller
         controller.link.close()
         controller.runs.state.asks(mine)
-        progress = Progress("survey", 40, 40, part=12, parts=48, seconds_left=61.0)
+        progress = Progress("survey", 40, 40, part=12, parts=48, seconds_left=61.0, neurons=Standing(96, 512))
         controller.take_event(RunGrew(mine, None, progress, "running"))
-        await until(lambda: "surveying, parts 12 of 48" in app.status_line(), "the parts")
+        await until(lambda: "surveying 96 of 512 neurons scored" in app.status_line(), "the neurons")
         assert "1:01 left" in app.status_line()
         controller.runs.cancel()
         await until(lambda: "The part in flight is finished" in app.text(), "the question")
