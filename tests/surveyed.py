@@ -23,6 +23,7 @@ from srm_explorer.engine.session import (
     SurveyTables,
     save_session,
 )
+from srm_explorer.engine.session.standing import STANDING
 from srm_explorer.engine.session.survey import SKETCH
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.2.hook_resid_post"
@@ -160,6 +161,7 @@ def surveyed(
         runs=tuple(
             RunRecord(at, at, 0, 0, tuple(range(8)), "it went on", 1, "length", 0.5, {}) for at in range(prompts)
         ),
+        provenance={STANDING: tables.standing.to_dict()},
         surveyed=tables,
     )
     if path is None:

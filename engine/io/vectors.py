@@ -66,8 +66,8 @@ def _saved_as(array: NDArray[Any]) -> tuple[str, np.dtype[Any]]:
     return (_KINDS[name], np.dtype(name)) if name in _KINDS else ("F32", np.dtype("<f4"))
 
 
-def read_tables(path: Path, prefix: str | tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Read the arrays whose names begin with a prefix, or one of several, of whatever shape and numbers, and no others.
+def read_tables(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
+    """Read the arrays whose names begin with a prefix, of whatever shape and numbers, and no others.
 
     Raises:
         ExplorerError: a missing or damaged file.

@@ -48,6 +48,7 @@ from srm_explorer.engine.report.charts import inline_svg
 from srm_explorer.engine.report.texts import MOST_CHARACTERS, MOST_PROMPTS, clipped, plain, shown_texts
 from srm_explorer.engine.report.words import bibtex, methods, question
 from srm_explorer.engine.session import Ledger, PlaneRecord, PromptRecord, Session
+from srm_explorer.engine.session.standing import STANDING
 
 MOST_PLANES = 6
 """Planes whose charts are drawn."""
@@ -490,7 +491,7 @@ def _factors(prompt: PromptRecord) -> str:
     return ", ".join(f"{plain(name)}={plain(level)}" for name, level in prompt.factors.items())
 
 
-_LONG = ("units", "w_out", "directions", "versions", "controls", "captured_at")
+_LONG = ("units", "w_out", "directions", "versions", "controls", "captured_at", STANDING)
 """Of the provenance, what is numbers by the thousand, or stands elsewhere in the report."""
 _OF_HOST = ("base",)
 """What is true of one machine alone."""

@@ -26,6 +26,7 @@ from srm_explorer.engine.runs.survey_journal import (
     SurveyPlanned,
     survey_is_complete,
     survey_layout,
+    survey_standing,
     survey_tables,
 )
 from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading, check_resolved
@@ -33,6 +34,7 @@ from srm_explorer.engine.session import DamagedError, PlaneRecord, PromptRecord,
 from srm_explorer.engine.session.controls import CONTROLS
 from srm_explorer.engine.session.lengths import by_mark, differ_in_length, marks_of, means_of_tokens, shortened
 from srm_explorer.engine.session.session import SHORTER, ShorterShadows
+from srm_explorer.engine.session.standing import STANDING
 from srm_explorer.engine.session.survey import SURVEY
 from srm_explorer.engine.stats.text import first_divergence
 
@@ -165,7 +167,7 @@ def session_of(
     executed = dataclasses.replace(
         journal.plan, batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.in_order)
     )
-    parts = survey_layout(journal)
+    parts, standing = survey_layout(journal), survey_standing(journal)
     return Session(
         name=path.name.removesuffix(".json"),
         state="finished" if is_complete(journal, runs) else "interrupted",
@@ -182,6 +184,7 @@ def session_of(
             **_w_out(journal),
             **_devices(journal),
             **({DIRECTIONS: directions} if directions else {}),
+            **({} if standing is None else {STANDING: standing.to_dict()}),
         },
         layout={**plain(executed), **({} if parts is None else {SURVEY_LAYOUT: plain(parts)})},
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.in_order),

@@ -23,8 +23,8 @@ from srm_explorer.engine.io.files import sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_tables, read_vectors, stream_runs, widths
 from srm_explorer.engine.prompts import set_name
 from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
-from srm_explorer.engine.session.standing import Standing, kept_words
-from srm_explorer.engine.session.survey import STANDING, SURVEY, SurveyTables, standing_in
+from srm_explorer.engine.session.standing import STANDING, Standing, kept_words
+from srm_explorer.engine.session.survey import SURVEY, SurveyTables
 
 Finish: TypeAlias = Literal["length", "eos", "none", "unknown"]
 """Why a run's text ends: the asked length, an end-of-text, or nothing was generated at all; unknown where the text
@@ -404,21 +404,24 @@ class Session:
 
     @functools.cached_property
     def standing(self) -> Standing | None:
-        """How far its survey is, without reading what it found.
+        """How far its survey is, without reading what it found; None where it is none.
 
-        None where it is none, or where the file beside the session is missing, or not the one that was saved: who asks
-        for what the survey found is told so.
+        One whose provenance does not say it is read, and None where that cannot be done: who asks for what the survey
+        found is told so.
         """
         if self.surveyed is not None:
             return self.surveyed.standing
         if not self.spec.survey:
             return None
-        if self.sidecar is None or self.held is not None:
-            return Standing()
         try:
-            return standing_in(read_tables(self.vectors_path(), STANDING))
-        except (ExplorerError, ValueError):
+            return read_record(Standing, self.provenance.get(STANDING))
+        except DamagedError:
+            pass
+        try:
+            tables = self.survey()
+        except ExplorerError:
             return None
+        return Standing() if tables is None else tables.standing
 
     @property
     def kept(self) -> str:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from srm_explorer.engine.session.codec import Whole
+
+STANDING = "surveyed"
+"""What the provenance of a session calls how far its survey is."""
+
 
 @dataclass(frozen=True)
 class Standing:
     """How many neurons are scored, and written under, of so many each: all 0 before the plan of a survey is fixed."""
 
-    scored: int = 0
-    to_score: int = 0
-    written: int = 0
-    to_write: int = 0
+    scored: Whole = 0
+    to_score: Whole = 0
+    written: Whole = 0
+    to_write: Whole = 0
 
     def to_dict(self) -> dict[str, int]:
         return asdict(self)

@@ -231,17 +231,6 @@ def _named(arrays: Mapping[str, NDArray[Any]], prefix: str, names: tuple[str, ..
     return {name: arrays[f"{prefix}{name}"] for name in names}
 
 
-STANDING = (f"{SURVEY}planned", f"{_FORCED}cells", f"{_FREE}cells")
-"""Begin the names of the tables that say how far a survey is."""
-
-
-def standing_in(arrays: Mapping[str, NDArray[Any]]) -> Standing:
-    """How far a survey is, of the tables in `STANDING` alone, as far as they are there."""
-    to_score, to_write = map(int, arrays.get(STANDING[0], np.zeros(2, np.int32)))
-    scored, written = (len(arrays.get(name, ())) for name in STANDING[1:])
-    return Standing(scored, to_score, written, to_write)
-
-
 def text_arrays(texts: Mapping[int, str], prefix: str) -> dict[str, NDArray[np.int32]]:
     """Texts of token ids as whole numbers, which lie beside other tables: `texts_in` reads them.
 

@@ -21,7 +21,8 @@ from srm_explorer.engine.io.files import open_regular, write_atomic
 from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.runs.journal_reader import EVENTS, SPEC
 from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
-from srm_explorer.engine.session.standing import Standing
+from srm_explorer.engine.session.codec import DamagedError, read_record
+from srm_explorer.engine.session.standing import STANDING, Standing
 from srm_explorer.tui.sessions.row import Row, Summary, words_of
 
 LONGEST_HEAD = 1 << 24
@@ -29,7 +30,9 @@ LONGEST_HEAD = 1 << 24
 REMEMBERED = 5_000
 _VERSION = 4
 _ASKED = (b"schema_version", b"state", b"created", b"saved", b"spec", b"conditions")
-"""Fields before the prompts that are read whole; of the provenance, the model is read alone."""
+"""Fields before the prompts that are read whole."""
+_OF_PROVENANCE = (b'  "model": ', f'  "{STANDING}": '.encode())
+"""How the lines of the provenance begin that are read."""
 
 Mark: TypeAlias = tuple[int, ...]
 """What tells a file from itself after any change: see `mark_of`."""
@@ -48,8 +51,7 @@ def read_summary(path: Path) -> Summary:
     """Read what a list says of a session file.
 
     A session is written one element a line, so that the lines up to its prompts, and their number, are enough where it
-    is finished; its runs are counted, not read. Any other layout is read as a whole, and so is a survey, whose tables
-    tell how many neurons of it are finished.
+    is finished; its runs are counted, not read. Any other layout is read as a whole.
     """
     try:
         with open_regular(path) as file:
@@ -63,8 +65,7 @@ def read_summary(path: Path) -> Summary:
         session = load_session(path)
     except ExplorerError as error:
         return Summary(problem=str(error))
-    summary = _summary(session, len(session.runs), session.planned_runs)
-    return dataclasses.replace(summary, standing=session.standing)
+    return _summary(session, len(session.runs), session.planned_runs)
 
 
 def describe(experiment: Experiment) -> str:
@@ -132,7 +133,7 @@ def _from_head(file: BinaryIO) -> Summary:
         provenance = dict(document["provenance"])
         spec, saved = Experiment.from_dict(document["spec"]), str(document["saved"])
         session = _bare(spec, document["state"], provenance, saved, str(document["created"]))
-        if not spec.model.is_known or spec.survey:
+        if not spec.model.is_known or (spec.survey and STANDING not in provenance):
             raise _UnusualError
         planned = len(Grid(prompts, spec.generation.samples, len(document["conditions"])))
     except (KeyError, TypeError, ValueError):
@@ -158,9 +159,13 @@ def _head(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
             name = line[1 : line.find(b'"', 1)]
             if name == b"prompts":
                 return _table(b"{" + b"".join(head).rstrip().removesuffix(b",") + b"}"), line
-        if name == b"provenance" and line.startswith(b"  "):
-            line = line.rstrip(b",\n") if line.startswith(b'  "model": ') else b""
-        elif name != b"provenance" and name not in _ASKED:
+        if name == b"provenance":
+            if line.startswith(b"  ") and not line.startswith(_OF_PROVENANCE):
+                continue
+            if line.startswith(b"}"):
+                # Behind the last of the lines that are read there is no comma.
+                head[-1] = head[-1].rstrip(b",\n")
+        elif name not in _ASKED:
             continue
         length += len(line)
         if length > LONGEST_HEAD:
@@ -180,7 +185,9 @@ def _elements(file: BinaryIO, first: bytes) -> int:
 
 def _summary(session: Session, runs: int, planned: int) -> Summary:
     done = describe(session.spec)
-    return Summary(model_caption(session), done, session.state, runs, planned, session.saved, created=session.created)
+    return Summary(
+        model_caption(session), done, session.state, runs, planned, session.saved, "", session.created, session.standing
+    )
 
 
 def _bare(spec: Experiment, state: State, provenance: dict[str, Any], saved: str = "", created: str = "") -> Session:
@@ -214,12 +221,10 @@ def _read(file: Path) -> dict[str, tuple[Mark, Summary]]:
         known: dict[str, tuple[Mark, Summary]] = {}
         for path, (mtime, ctime, size, number, fields) in data["entries"].items():
             standing = fields.pop("standing", None)
-            summary = Summary(**fields, standing=None if standing is None else Standing(**standing))
-            if all(type(value) is type(getattr(_NOTHING, name)) for name, value in fields.items()) and all(
-                type(value) is int for value in (standing or {}).values()
-            ):
+            summary = Summary(**fields, standing=None if standing is None else read_record(Standing, standing))
+            if all(type(value) is type(getattr(_NOTHING, name)) for name, value in fields.items()):
                 known[path] = (int(mtime), int(ctime), int(size), int(number)), summary
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, DamagedError):
         return {}
     return known
 

@@ -52,11 +52,11 @@ def test_how_far_a_survey_is_is_told_in_neurons(srm: ENDED, tmp_path: Path) -> N
     assert "goes on with the command that began it" in srm("sessions").err
 
 
-def test_a_survey_without_its_tables_is_listed_by_its_baseline(srm: ENDED, many: Session) -> None:
+def test_a_survey_without_its_tables_is_listed_by_its_neurons_too(srm: ENDED, many: Session) -> None:
     paths.session_path("many").with_suffix(".safetensors").unlink()
     line, told = listed(srm)
-    assert "  12  finished" in line
-    assert told["neurons"] is None
+    assert "  40 neurons  finished" in line
+    assert told["neurons"] == {"scored": 40, "to_score": 40, "written": 5, "to_write": 5}
 
 
 def test_a_survey_is_told_the_named_neuron_first(srm: ENDED, many: Session) -> None:

@@ -13,9 +13,11 @@ import srm_explorer.tui.sessions.summary as module
 from srm_explorer.engine.figures.captions import model_caption
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.serialization import session_bytes
+from srm_explorer.engine.session.standing import Standing
 from srm_explorer.tui.sessions.row import Summary
 from srm_explorer.tui.sessions.summary import SummaryCache, describe, read_summary
 from tests.example import EXAMPLE as FILE
+from tests.surveyed import surveyed
 
 MARK = (1, 2, 3, 4)
 EXAMPLE = load_session(FILE)
@@ -50,6 +52,23 @@ def test_only_the_head_of_a_finished_session_is_read(tmp_path: Path) -> None:
     start, end = content.index(b'"runs": '), content.index(b'"receipts": ')
     path.write_bytes(content[:start] + b"\xff" * (end - start) + content[end:])
     assert read_summary(path) == expected
+
+
+@pytest.mark.parametrize("done", [10, None])
+def test_the_head_of_a_survey_says_how_far_it_is_also_where_its_tables_are_missing(
+    tmp_path: Path, done: int | None, monkeypatch: Any
+) -> None:
+    session = surveyed(tmp_path / "many.json", done=done)
+    session.vectors_path().unlink()
+    monkeypatch.setattr(module, "load_session", None)
+    standing = read_summary(tmp_path / "many.json").standing
+    assert standing == load_session(tmp_path / "many.json").standing == Standing(done or 40, 40)
+
+
+def test_a_survey_whose_head_does_not_say_how_far_it_is_is_read_as_a_whole(tmp_path: Path) -> None:
+    session = surveyed(tmp_path / "old.json", done=10)
+    save_session(session.changed(provenance={}), tmp_path / "old.json")
+    assert read_summary(tmp_path / "old.json").standing == Standing(10, 40)
 
 
 @pytest.mark.parametrize("indent", [None, 2])
