@@ -9,7 +9,7 @@ from pathlib import Path
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.io.arrow import read_batches
-from srm_explorer.engine.prompts.formats import prompt_of_value, without_nested
+from srm_explorer.engine.prompts.formats import CHATS, prompt_of_value, texts_in, without_nested
 from srm_explorer.engine.prompts.prompt_set import Format, Prompt, Source, check_file, shown
 
 DATASET = "hf:"
@@ -33,9 +33,10 @@ def read_arrow(source: Source) -> tuple[Format, list[Prompt]]:
         check_file(path)
         for columns in read_batches(path, form):
             names = list(columns)
-            if source.prompt_field(names) is None and (source.column is not None or "messages" not in names):
-                guess = next((name for name, values in columns.items() if values and isinstance(values[0], str)), "")
-                source.report_no_prompt(1, names, "column", guess)
+            wanted = CHATS if source.column is None else (source.column.partition(".")[0],)
+            if source.prompt_field(names) is None and not set(wanted) & set(names):
+                first = {name: values[0] for name, values in columns.items() if values}
+                source.report_no_prompt(1, names, "column", texts_in(first))
                 return form, []
             for values in zip(*columns.values(), strict=True):
                 source.rows += 1

@@ -12,7 +12,17 @@ from itertools import accumulate, groupby
 from typing import cast
 
 from srm_explorer.engine.io.files import long_fields
-from srm_explorer.engine.prompts.prompt_set import Prompt, Source, Turns, factor_name, prompt_of, shown, turns_text
+from srm_explorer.engine.prompts.prompt_set import (
+    Prompt,
+    Source,
+    Turns,
+    factor_name,
+    likely,
+    prompt_field,
+    prompt_of,
+    shown,
+    turns_text,
+)
 
 
 def parse_plain(source: Source) -> list[Prompt]:
@@ -62,18 +72,19 @@ def _report_other_format(source: Source) -> None:
         len(lines) > 1 and all(line.startswith("- ") for line in lines[lines[0].endswith(":") :])
     ):
         looks = "like YAML, or a list", "take the dashes out, or write it as JSON"
+    elif ends := [line for line in lines if re.fullmatch(r"<\|endoftext\|>|</?s>", line)]:
+        looks = f"like texts that {ends[0]} parts", "write each text whole, as a string a line, and name it .jsonl"
     else:
         for mark, extension in ((",", ".csv"), ("\t", ".tsv"), (";", ".csv")):
             rows = list(csv.reader(lines[:_LOOKED_AT], delimiter=mark))
             names = rows[0]
-            if (
-                len(rows) > 1
-                and len(names) > 1
-                and all(len(row) == len(names) for row in rows)
-                and all(_LIKE_HEADING.fullmatch(name) for name in names)
-            ):
+            if len(rows) < 2 or len(names) < 2 or any(len(row) != len(names) for row in rows):
+                continue
+            if all(_LIKE_HEADING.fullmatch(name) for name in names):
                 looks = f"like a table with the heading {shown(', '.join(names))}", f"name it {extension}"
                 break
+            if mark == "\t":
+                looks = "like a table without a heading", "put the names of its columns first, and name it .tsv"
     if looks:
         number = next(number for number, line in source.stripped() if line == lines[0])
         what = f"the file looks {looks[0]}, and each line of it is read as a prompt"
@@ -149,15 +160,19 @@ def prompt_of_value(source: Source, number: int, value: object, written: str) ->
         value = {"messages": value}
     if not isinstance(value, dict):
         return source.report(number, f"{shown(written)} is no object and no string", _REMEDY, fatal=True)
-    record = cast("dict[str, object]", value)
+    record = _along(cast("dict[str, object]", value), source.column or "")
     key = _key_of(source, record)
     if key is None:
-        texts = (name for name, value in record.items() if isinstance(value, str) and not isinstance(value, _Number))
-        return source.report_no_prompt(number, list(record), "key", next(texts, ""))
+        if source.column is None and any(isinstance(record.get(name), list) for name in CHATS):
+            return source.report(number, "the messages are not as they should be", _AS_MESSAGES, fatal=True)
+        return source.report_no_prompt(number, list(record), "key", texts_in(record))
     content = record[key]
     turns = turns_of(content) or ()
     if not turns and (not isinstance(content, str) or isinstance(content, _Number)):
-        remedy = _AS_MESSAGES if isinstance(content, list) else _REMEDY
+        within = texts_in({key: content})
+        remedy = (
+            source.naming(likely(within) or "") if within else _AS_MESSAGES if isinstance(content, list) else _REMEDY
+        )
         return source.report(number, f"the value of `{key}` is no string", remedy, fatal=True)
     factors = _factors_of(source, number, record, key)
     if factors is None:
@@ -197,8 +212,39 @@ def without_nested(source: Source, prompts: list[Prompt]) -> list[Prompt]:
     ]
 
 
+def texts_in(record: Mapping[str, object]) -> dict[str, str]:
+    """The texts that a record holds, by key; those of an object within by `key.key`."""
+    texts: dict[str, str] = {}
+    for name, value in record.items():
+        if isinstance(value, dict):
+            inner = texts_in(cast("dict[str, object]", value))
+            texts |= {f"{name}.{key}": text for key, text in inner.items()}
+        elif isinstance(value, str) and not isinstance(value, _Number):
+            texts[name] = value
+    return texts
+
+
+def _along(record: dict[str, object], path: str) -> dict[str, object]:
+    """The record with the keys of the objects that a path leads through: {"a.b": 1} of {"a": {"b": 1}} along "a.b"."""
+    name, _, rest = path.partition(".")
+    inner = record.get(name)
+    if path in record or not rest or not isinstance(inner, dict):
+        return record
+    reached = _along(cast("dict[str, object]", inner), rest)
+    others = {key: value for key, value in record.items() if key != name}
+    return {f"{name}.{key}": value for key, value in reached.items()} | others
+
+
+CHATS = ("messages", "conversations")
+"""Keys that hold a conversation where no other key holds a prompt."""
+_ROLES = {"human": "user", "gpt": "assistant"}
+
+
 def turns_of(value: object) -> Turns | None:
-    """The messages of a conversation: a list of objects with a role and a content; None for anything else."""
+    """The messages of a conversation: a list of objects with a role and a content; None for anything else.
+
+    Where they have `from` and `value` instead, `human` is the user and `gpt` the assistant.
+    """
     if not isinstance(value, list) or not value:
         return None
     turns: list[tuple[str, str]] = []
@@ -207,6 +253,9 @@ def turns_of(value: object) -> Turns | None:
             return None
         parts = cast("dict[str, object]", message)
         role, content = parts.get("role"), parts.get("content")
+        if "from" in parts and role is None:
+            role, content = parts["from"], parts.get("value")
+            role = _ROLES.get(str(role), role)
         if not isinstance(role, str) or not isinstance(content, str) or isinstance(content, _Number):
             return None
         turns.append((role, content))
@@ -223,7 +272,9 @@ def _is_object(line: str) -> bool:
 def _key_of(source: Source, record: Mapping[str, object]) -> str | None:
     """The key that holds a record's prompt; `messages` where no other does."""
     key = source.prompt_field(record)
-    return "messages" if key is None and source.column is None and turns_of(record.get("messages")) else key
+    if key is None and source.column is None:
+        return next((name for name in CHATS if turns_of(record.get(name))), None)
+    return key
 
 
 def parse_json(source: Source) -> list[Prompt]:
@@ -250,18 +301,20 @@ def parse_json(source: Source) -> list[Prompt]:
         items, offsets = cast("list[object]", value), [at for _, at in _members(text, start)]
     elif isinstance(value, dict):
         record = cast("dict[str, object]", value)
-        lists = {name: cast("list[object]", held) for name, held in record.items() if isinstance(held, list)}
+        lists = {name: held for name, value in record.items() if (held := _column_of(value)) is not None}
         key = _key_of(source, record)
+        head, _, rest = (source.column or "").partition(".")
+        if (
+            key in (None, head)
+            and any(isinstance(item, dict) for item in lists.get(head, []))
+            and not turns_of(lists[head])
+        ):
+            key, source = head, replace(source, column=rest or None, inside=f"{head}.")
         if key is None:
             key = "prompts" if "prompts" in lists else next(iter(lists)) if len(lists) == 1 else None
         if key is None and len(lists) > 1:
             what = f"the object has several lists: {shown(', '.join(lists), 80)}"
-            return _broken(
-                source,
-                1,
-                what,
-                f'name the one that holds the prompts: prompts.text = "{shown(next(iter(lists)))[1:-1]}"',
-            )
+            return _broken(source, 1, what, source.naming(_fullest(lists)))
         if key in lists and not turns_of(lists[key]):
             items = _rows_of(lists, key, is_table=key == source.prompt_field(record))
             offsets = [at for _, at in _members(text, dict(_members(text, start))[key])]
@@ -273,6 +326,27 @@ def parse_json(source: Source) -> list[Prompt]:
         if prompt:
             prompts.append(prompt)
     return without_nested(source, prompts)
+
+
+def _column_of(value: object) -> list[object] | None:
+    """A list; also of an object whose keys are the numbers of rows, as pandas writes a column."""
+    if isinstance(value, dict):
+        rows = cast("dict[str, object]", value)
+        return list(rows.values()) if rows and all(row.isdecimal() for row in rows) else None
+    return cast("list[object]", value) if isinstance(value, list) else None
+
+
+def _fullest(lists: Mapping[str, list[object]]) -> str:
+    """The list that most likely holds prompts: of records with a text, or of texts, the longest; with the key in it."""
+    fields: dict[str, int] = {}
+    for name, held in lists.items():
+        first = held[0] if held else None
+        texts = texts_in(cast("dict[str, object]", first)) if isinstance(first, dict) else {}
+        if texts:
+            fields[f"{name}.{prompt_field(texts) or likely(texts)}"] = len(held)
+        elif isinstance(first, str):
+            fields[name] = len(held)
+    return max(fields, key=lambda name: fields[name], default=next(iter(lists)))
 
 
 def _rows_of(lists: Mapping[str, list[object]], key: str, *, is_table: bool) -> list[object]:
@@ -327,6 +401,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 _Row = tuple[int, list[str]]
+_LONGEST_NAME = 60
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
+_DELIMITERS = ",;\t|"
 
 
 @long_fields()
@@ -334,7 +411,7 @@ def parse_table(source: Source, delimiter: str) -> list[Prompt]:
     """Read a table whose header names a `prompt` or `text` column; every other column is a factor.
 
     Texts are kept exactly, line breaks in quotes included; whitespace around names and levels is removed. Comment lines
-    may stand before the header, and the delimiter may be any of comma, semicolon and tab, if the header says so.
+    and `sep=` may stand before the header, and the delimiter may be comma, semicolon, tab or bar, if it says so.
     """
     head = header_of(source, delimiter)
     if head is None:
@@ -348,7 +425,11 @@ def parse_table(source: Source, delimiter: str) -> list[Prompt]:
         what = f"the column {shown(min(repeated))} occurs twice"
         return _broken(source, start, what, "name each column once in the first line")
     if column is None:
-        source.report_no_prompt(start, header, "column")
+        first = next((row for line, row in _rows(source, delimiter) if line > start and row), list[str]())
+        if any(len(name) > _LONGEST_NAME or _NUMBER.fullmatch(name) for name in names):
+            what = f"the first line names no columns: {shown(', '.join(header), 80)}"
+            return _broken(source, start, what, "put a line with their names before it, one of them `prompt`")
+        source.report_no_prompt(start, header, "column", dict(zip(names, first, strict=False)))
         return []
     for number, name in enumerate(names, 1):
         if not name:
@@ -377,10 +458,10 @@ def _prompt_of_row(source: Source, line: int, row: list[str], names: list[str], 
 def header_of(source: Source, delimiter: str) -> tuple[int, list[str], str] | None:
     """The header's line, its names as written, and the delimiter it says; None in an empty file."""
     first: tuple[int, list[str], str] | None = None
-    for candidate in (delimiter, *(mark for mark in ",;\t" if mark != delimiter)):
+    for candidate in (delimiter, *(mark for mark in _DELIMITERS if mark != delimiter)):
         quiet = Source(source.path, source.lines, column=source.column)
         for line, row in _rows(quiet, candidate):
-            if row and (source.prompt_field(row) is not None or not row[0].lstrip().startswith("#")):
+            if row and (source.prompt_field(row) is not None or not row[0].lstrip().startswith(("#", "sep="))):
                 first = first or (line, row, candidate)
                 if source.prompt_field(row) is not None:
                     return line, row, candidate

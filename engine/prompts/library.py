@@ -64,6 +64,8 @@ def parse_prompt_set(path: Path, content: bytes, column: str | None = None) -> P
     """Read what a file of that path would hold, as `read_prompt_set` does."""
     source = decode_source(path, content)
     source.column = column
+    if source.problems and not source.lines:
+        return _as_set(source, "plain", [])  # it is no text, whatever its name says
     return _as_set(source, *_parsed(source, path.suffix.lower()))
 
 
@@ -417,6 +419,9 @@ def _object(source: Source, text: str, factors: dict[str, str]) -> str:
     if first.startswith('"') and not factors:
         return json.dumps(text, ensure_ascii=False)
     record: object = json.loads(first)
+    if source.column and "." in source.column and isinstance(record, dict) and source.column not in record:
+        what = f"no prompt can be added where {source.column} is a key of an object"
+        raise ExplorerError(what, where=str(source.path), remedy="edit the file")
     names = [str(name) for name in record] if isinstance(record, dict) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     key = source.prompt_field(names) or source.column or ("messages" if "messages" in names else "prompt")
     is_chat = isinstance(record, dict) and isinstance(record.get(key), list)  # pyright: ignore[reportUnknownMemberType]

@@ -200,6 +200,15 @@ LARGEST_FILE = 256 * 2**20
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+\Z")
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+_PACKED = {
+    b"\x1f\x8b": "gzip file",
+    b"PK\x03\x04": "zip file",
+    b"BZh": "bzip2 file",
+    b"\xfd7zXZ": "xz file",
+    b"\x28\xb5\x2f\xfd": "zstd file",
+}
+"""What files begin with that hold others, spreadsheets among them."""
+_UNPACKED = "unpack it, or save a spreadsheet as CSV, and give the file"
 _AS_UTF8 = "save the file as UTF-8"
 _INVISIBLE = re.compile(
     "[\xa0\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3164\ufe00-\ufe0e\ufeff\uffa0"
@@ -214,7 +223,9 @@ class Source:
     """The lines of one file, each with its line end, and a list of problems that grows while they are read.
 
     Attributes:
-        column: name of the column or key that holds the prompts; None: `prompt`, else `text`.
+        column: name of the column or key that holds the prompts, `prompt.text` for the key of an object within;
+            None: `prompt`, else `text`.
+        inside: what stands before a key to name it from the top of a file of JSON: "train.".
         nested: factors that are left out because a value of theirs is a list or an object, to the lines of those.
         rows: of a table that has no lines.
     """
@@ -223,6 +234,7 @@ class Source:
     lines: list[str] = field(default_factory=list[str])
     problems: list[Problem] = field(default_factory=list[Problem])
     column: str | None = None
+    inside: str = ""
     nested: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     rows: int = 0
 
@@ -238,14 +250,25 @@ class Source:
         spelled = {name.strip().lower(): name for name in reversed(list(names))}
         return spelled.get(self.column.strip().lower())
 
-    def report_no_prompt(self, line: int, names: Sequence[str], noun: str, guess: str = "") -> None:
-        """Report that no field holds a prompt, and how to name the one that does."""
+    def report_no_prompt(self, line: int, names: Sequence[str], noun: str, texts: Mapping[str, str]) -> None:
+        """Report that no field holds a prompt, and how to name the one that does.
+
+        Args:
+            line: where the fields are named.
+            names: of all fields.
+            noun: what a field is called there.
+            texts: what some fields hold, by name: of these the likeliest is proposed.
+        """
         missing = "`prompt` or `text`" if self.column is None else shown(self.column)
         there = shown(", ".join(names), 80) if names else "none"
         what = f"no {noun} {missing}; there {'are' if len(names) != 1 else 'is'} {there}"
-        example = shown(guess or next((name for name in names if name.strip()), "question"))[1:-1]
-        remedy = f'name the one that holds the prompts: prompts.text = "{example}" (`prompts check --text-column`)'
-        self.report(line, what, remedy, fatal=True)
+        guess = likely(texts) or next((name for name in names if name.strip()), "question")
+        self.report(line, what, self.naming(guess), fatal=True)
+
+    def naming(self, field: str) -> str:
+        """The remedy that names a field as the one with the prompts."""
+        named = shown(self.inside + field, 80)[1:-1]
+        return f'name the one that holds the prompts: prompts.text = "{named}" (`prompts check --text-column`)'
 
     def stripped(self) -> list[tuple[int, str]]:
         """Each line with its number, without the whitespace around it."""
@@ -330,6 +353,9 @@ def _unreadable(path: Path, error: OSError | ValueError) -> ExplorerError:
 def decode_source(path: Path, data: bytes) -> Source:
     """Take a file's content as UTF-8 text; undecodable bytes and control characters become problems."""
     source = Source(path)
+    if packed := next((kind for mark, kind in _PACKED.items() if data.startswith(mark)), None):
+        source.report(1, f"this is a {packed}, not text", f"{_UNPACKED} with the prompts", fatal=True)
+        return source
     if data.startswith(_WIDE_MARKS):
         source.report(1, f"byte 1 (0x{data[0]:02x}) begins UTF-16 or UTF-32 text, not UTF-8", _AS_UTF8, fatal=True)
         return source
@@ -360,6 +386,14 @@ def prompt_field(names: Iterable[str]) -> str | None:
     """The name, as spelled here, of the field that holds the prompt: `prompt`, else `text`, in any case."""
     spelled = {name.strip().lower(): name for name in reversed(list(names))}
     return spelled.get("prompt", spelled.get("text"))
+
+
+_WORDS = (5, 2, 0)
+
+
+def likely(texts: Mapping[str, str]) -> str | None:
+    """The field that looks most like prompts: the first whose text is a sentence, has words, is there; None of none."""
+    return next((name for least in _WORDS for name, text in texts.items() if len(text.split()) >= least), None)
 
 
 def factor_name(name: str) -> str:

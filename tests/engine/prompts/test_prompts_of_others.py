@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.prompts import PromptSet, load_prompt_set, read_prompt_set
+from srm_explorer.engine.prompts import PromptSet, add_prompts, load_prompt_set, read_prompt_set
 
 TURNS = [{"role": "user", "content": "Is it open?"}, {"role": "assistant", "content": "It is"}]
 
@@ -89,7 +90,7 @@ def test_a_list_of_strings_or_of_conversations_is_read_from_any_object_that_has_
         ('{"prompt": "a", "prompt": "b"}', "twice"),
         ("", "this is not JSON"),
         ("3", "no object"),
-        ('[{"messages": [{"role": "user"}]}]', "no key"),
+        ('[{"messages": [{"role": "user"}]}]', 'write {"messages": [{"role"'),
     ],
 )
 def test_what_no_list_can_be_taken_from_is_one_line_with_the_key_to_give(
@@ -257,3 +258,87 @@ def test_parquet_is_read_row_by_row_and_a_broken_one_is_one_line(tmp_path: Path)
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ExplorerError, match="can't be read"):
         read_prompt_set(path)
+
+
+def followed(tmp_path: Path, content: str, name: str) -> PromptSet:
+    """The set as it is read once its one remedy was done to the letter."""
+    (line, *_) = fatal(read(tmp_path, content, name))
+    column = line.split('prompts.text = "')[1].split('"')[0]
+    got = read(tmp_path, content, name, column)
+    assert not fatal(got)
+    return got
+
+
+TRIVIA = {"id": "Q1", "type": "open", "question": "Which of these doors is open?", "choices": {"text": ["a"]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.jsonl", json.dumps(TRIVIA)),
+        ("q.csv", 'id,type,question,answer\nQ1,open,Which of these doors is open?,"The left one, I think it is"\n'),
+        ("q.jsonl", json.dumps({"id": "Q1", "question": {"stem": TRIVIA["question"], "choices": []}})),
+        ("q.jsonl", json.dumps({"file": "f", "prompt": {"text": TRIVIA["question"], "toxicity": 0.1}})),
+        ("q.json", json.dumps({"keywords": ["of doors"], "examples": [{"input": TRIVIA["question"]}] * 2})),
+        ("q.json", json.dumps({"train": [{"prompt": TRIVIA["question"]}], "test": [{"prompt": "x"}]})),
+        ("q.json", json.dumps({"features": [{"name": "prompt"}], "rows": [{"row": {"prompt": TRIVIA["question"]}}]})),
+    ],
+)
+def test_the_remedy_names_the_field_that_holds_a_text_and_works_as_it_is_written(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    if "features" in content:
+        content = content.replace('[{"row"', '[{"row": {"prompt": "Which of those?"}}, {"row"')
+    assert TRIVIA["question"] in texts(followed(tmp_path, content, name))
+
+
+def test_a_key_of_an_object_within_is_named_by_its_path_and_its_neighbours_are_factors(tmp_path: Path) -> None:
+    got = read(tmp_path, json.dumps({"n": 1, "prompt": {"text": "a", "score": 0.5}}), "set.jsonl", "prompt.text")
+    assert (texts(got), dict(got.prompts[0].factors)) == (["a"], {"prompt.score": "0.5", "n": "1"})
+    assert texts(read(tmp_path, "a.b,b\nx,y\n", "set.csv", "a.b")) == ["x"], "a name with a point is a name first"
+    assert texts(read(tmp_path, '{"a.b": "x", "a": {"b": "y"}}', "set.jsonl", "a.b")) == ["x"]
+    read(tmp_path, json.dumps({"prompt": {"text": "a"}}), "set.jsonl", "prompt.text")
+    with pytest.raises(ExplorerError, match="edit the file"):
+        add_prompts(tmp_path / "set.jsonl", ["b"], column="prompt.text")
+
+
+def test_columns_as_pandas_writes_them_and_turns_with_from_and_value_are_read(tmp_path: Path) -> None:
+    got = read(tmp_path, json.dumps({"prompt": {"0": "a", "1": "b"}, "n": {"0": 1, "1": 2}}), "set.json")
+    assert [(prompt.text, dict(prompt.factors)) for prompt in got.prompts] == [("a", {"n": "1"}), ("b", {"n": "2"})]
+    said = [{"from": "system", "value": "short"}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]
+    got = read(tmp_path, json.dumps({"conversations": said}), "set.jsonl")
+    assert got.prompts[0].turns == (("system", "short"), ("user", "Hi"), ("assistant", "Ho"))
+
+
+def test_a_table_parted_by_bars_or_after_a_line_that_says_its_delimiter_is_read(tmp_path: Path) -> None:
+    for content in ("prompt|type\na, b|x\n", "sep=;\nprompt;type\na, b;x\n"):
+        got = read(tmp_path, content, "set.csv")
+        assert (texts(got), dict(got.prompts[0].factors)) == (["a, b"], {"type": "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("set.csv", b"Is it open?,0,4,B\nIs it shut?,1,2,C\n", "names no columns: `Is it open?, 0, 4, B`; put a line"),
+        ("set.jsonl", gzip.compress(b'{"prompt": "a"}'), "a gzip file, not text; unpack it"),
+        ("set.jsonl.gz", gzip.compress(b'{"prompt": "a"}'), "a gzip file, not text; unpack it"),
+        ("set.xlsx", b"PK\x03\x04\x14\x00", "a zip file, not text; unpack it, or save a spreadsheet as CSV"),
+        (
+            "set.jsonl",
+            b'{"messages": [{"role": "user", "content": [{"type": "text"}]}]}',
+            'write {"messages": [{"role"',
+        ),
+    ],
+)
+def test_what_cannot_be_read_says_what_it_is(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    (line,) = fatal(read_prompt_set(tmp_path / name))
+    assert says in line
+
+
+def test_lines_of_a_text_with_labels_or_ends_of_texts_are_read_with_a_warning(tmp_path: Path) -> None:
+    for content, says in (
+        ("3\tA good film.\n1\tA bad film.\n", "a table without a heading"),
+        ("Once.\nIt was.\n<|endoftext|>\nTwice.\n", "texts that <|endoftext|> parts"),
+    ):
+        assert [what for _, what in warnings(read(tmp_path, content, "set.txt")) if says in what]
