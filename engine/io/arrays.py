@@ -131,7 +131,9 @@ def pickled(path: Path) -> ExplorerError:
     lines = (
         "import torch, safetensors.torch",
         f"t = torch.load({path.name!r}, map_location='cpu', weights_only=True)",
-        f"safetensors.torch.save_file(t if isinstance(t, dict) else {{'vector': t}}, {f'{path.stem}.safetensors'!r})",
+        "t = t if isinstance(t, dict) else {'vector': t}",
+        "t = {str(k): v.contiguous() for k, v in t.items() if torch.is_tensor(v)}",
+        f"safetensors.torch.save_file(t, {f'{path.stem}.safetensors'!r})",
     )
     what = "this is a pickle, as PyTorch writes it, which is never loaded"
     return ExplorerError(what, where=str(path), remedy=f"convert it in Python: {'; '.join(lines)}")

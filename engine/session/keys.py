@@ -60,6 +60,8 @@ METADATA_FOLDER = "metadata"
 """Where some keep it, beside the folder of the vectors."""
 SITE_SAID = "capture_hook"
 """The entry of it that says where vectors were captured."""
+CLAMPED_SAID = "intervention_hook", "target_neuron"
+"""Those that say where a neuron was clamped, and which."""
 
 
 @dataclass
@@ -104,6 +106,23 @@ class Metadata:
                 self.sites.setdefault(site, path)
             return site
         return UNKNOWN
+
+    def clamped(self, files: Sequence[Path]) -> tuple[str, int, str] | None:
+        """The site and neuron that were clamped, where all that is said beside the files agrees, and what says so."""
+        said: dict[tuple[str, int], str] = {}
+        for path in (path for file in files for path in self.beside(file)):
+            entry: dict[str, Any] = self.read[path] if isinstance(self.read[path], dict) else {}
+            site, neuron = (entry.get(name) for name in CLAMPED_SAID)
+            if isinstance(site, str) and isinstance(neuron, int):
+                said.setdefault((site, neuron), path.name)
+        if len(said) != 1:
+            return None
+        (((site, neuron), name),) = said.items()
+        try:
+            is_neuron = Site.parse(site).is_mlp and neuron >= 0
+        except SpecValueError:
+            is_neuron = False
+        return (site, neuron, name) if is_neuron else None
 
     def of(self, files: Sequence[Path]) -> dict[str, Any]:
         """By name of the file, by its path where the name stands twice."""

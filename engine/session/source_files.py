@@ -19,7 +19,7 @@ from srm_explorer.engine.experiment import UNKNOWN, Site
 from srm_explorer.engine.experiment.values import shown
 from srm_explorer.engine.io.arrays import PICKLES, Reduce, Skipped, pickled, read_arrays
 from srm_explorer.engine.session.imported import Split, session_from
-from srm_explorer.engine.session.keys import BASELINE, Metadata, has_markers, key_cells
+from srm_explorer.engine.session.keys import BASELINE, CLAMPED_SAID, Metadata, has_markers, key_cells
 from srm_explorer.engine.session.session import IMPORTED, Session
 from srm_explorer.engine.session.source_tables import MARKS, PARQUET, Table, is_table, read_table, with_texts
 
@@ -102,14 +102,14 @@ def import_session(
     as `session_from` has them; a column of lists of a `.parquet` file holds vectors. Where there are both, a row says
     the text of the vector of the same factors and condition, of vectors without keys the row of the same number.
     Several files are groups, by set, unless one holds what another is compared with. What `run_metadata*.json` beside
-    the files says is kept, and its `capture_hook` is the site.
+    the files says is kept: its `capture_hook` is the site, its `target_neuron` at its `intervention_hook` was clamped.
 
     Args:
         files: files and folders; of a folder, the files of these kinds in it and below.
         name: of the session.
         site: where vectors without the name of a site were captured; None where nobody knows.
         reduce: what makes one vector of arrays [n, token, d]; without it they are left out.
-        interventions: what was done, see `session_from`.
+        interventions: what was done, see `session_from`; without any, what lies beside the files says it.
         split: parts texts into tokens, see `session_from`.
         told: hears how far it is.
 
@@ -143,6 +143,11 @@ def import_session(
         what = f"none of {len(chosen):,} files could be read; the first: {unread[0]}" if unread else "there is no file"
         remedy = f"give {', '.join((*ARRAYS, *MARKS, PARQUET))} files"
         raise ExplorerError(what, where=_listed(files), remedy=remedy)
+    said_clamped = None if interventions else metadata.clamped([path for path in chosen if not is_table(path)])
+    if said_clamped is not None and _is_swept(sources):
+        where, neuron, by = said_clamped
+        interventions = clamped(where, neuron)
+        sources.notes.append(f"neuron {neuron} of {where} was clamped: {by} says so ({', '.join(CLAMPED_SAID)})")
     session = _session(sources, name, interventions, split)
     provenance: dict[str, Any] = dict(cast("Mapping[str, Any]", session.provenance[IMPORTED]))
     provenance["files"] = [path.name for path in sources.files]
@@ -450,6 +455,15 @@ def _session(sources: _Sources, name: str, interventions: Sequence[Mapping[str, 
     sources.notes += [f"numbers of {site} are rounded: float64 does not hold them" for site in rounded]
     sources.notes += _samples_note(session, runs, wheres)
     return session
+
+
+def _is_swept(sources: _Sources) -> bool:
+    """Whether keys tell a number for every condition that is not the baseline, and there is one."""
+    told = {str(run.cells.get("sweep", BASELINE)) for run in sources.runs} - {BASELINE}
+    return bool(told) and all(_NUMBER.fullmatch(cell) for cell in told)
+
+
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?")
 
 
 def _runs(sources: _Sources) -> tuple[list[dict[str, Any]], list[str]]:

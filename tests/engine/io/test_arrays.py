@@ -170,11 +170,24 @@ def test_a_pickle_of_pytorch_is_refused_with_the_lines_that_convert_it(tmp_path:
     with pytest.raises(ExplorerError, match="never loaded") as caught:
         list(read_arrays(tmp_path / name))
     code = caught.value.remedy.partition(": ")[2]
-    assert len(code.split("; ")) == 3
     compile(code, "remedy", "exec")
     (tmp_path / name).write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(ExplorerError, match="never loaded"):
         list(read_arrays(tmp_path / name))
+
+
+def test_the_lines_that_convert_a_pickle_take_the_vectors_of_whatever_dictionary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch  # the others of this file do without
+
+    monkeypatch.chdir(tmp_path)
+    torch.save({"layer": 3, 15: torch.ones(2), "seen": torch.arange(6.0).reshape(2, 3).T}, "v.pt")
+    with pytest.raises(ExplorerError) as caught:
+        list(read_arrays(Path("v.pt")))
+    exec(caught.value.remedy.partition(": ")[2], {})
+    held = {part.key: part.rows for part in read_arrays(Path("v.safetensors")) if not isinstance(part, arrays.Skipped)}
+    assert {key: rows.tolist() for key, rows in held.items()} == {"15": [[1, 1]], "seen": [[0, 3], [1, 4], [2, 5]]}
 
 
 def test_what_would_take_more_memory_than_there_may_be_is_refused_with_its_size(

@@ -350,6 +350,23 @@ def test_metadata_of_a_folder_beside_says_the_site(tmp_path: Path) -> None:
     assert named.session.spec.capture.sites == ("blocks.2.mlp.hook_post",)
 
 
+def test_metadata_beside_the_vectors_says_what_was_clamped_where_the_keys_tell_the_values(tmp_path: Path) -> None:
+    said = {"capture_hook": "blocks.1.mlp.hook_post", "intervention_hook": "blocks.1.mlp.hook_post", "target_neuron": 3}
+    (tmp_path / "run_metadata_x.json").write_text(json.dumps(said))
+    np.savez(tmp_path / "v.npz", **{f"core_id=a_sweep={sweep}": vectors(1)[0] for sweep in ("baseline", -2.5, 20)})
+    done = import_session([tmp_path])
+    (edit,) = done.session.spec.interventions
+    assert (str(edit.site), edit.neurons, edit.op, edit.values) == ("blocks.1.mlp.hook_post", (3,), "clamp", (-2.5, 20))
+    assert any("neuron 3 of blocks.1.mlp.hook_post was clamped: run_metadata_x.json says so" in it for it in done.notes)
+    given = [{"site": "blocks.1.mlp.hook_post", "neurons": [4], "op": "clamp"}]
+    assert import_session([tmp_path], interventions=given).session.spec.interventions[0].neurons == (4,)
+    np.savez(tmp_path / "v.npz", **{"core_id=a_sweep=baseline": vectors(1)[0], "core_id=a_sweep=loud": vectors(1)[0]})
+    assert import_session([tmp_path]).session.spec.interventions == (), "no number is told for a condition"
+    (tmp_path / "run_metadata_y.json").write_text(json.dumps({**said, "target_neuron": 4}))
+    np.savez(tmp_path / "v.npz", **{f"core_id=a_sweep={sweep}": vectors(1)[0] for sweep in ("baseline", 20)})
+    assert import_session([tmp_path]).session.spec.interventions == (), "two files tell of two neurons"
+
+
 def test_what_is_known_of_vectors_goes_out_beside_them(tmp_path: Path) -> None:
     there, out, further = (tmp_path / name for name in ("there", "out", "further"))
     for folder in (there, out, further):
