@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
-from srm_explorer.engine.analyses.surveyed import MEASURES, Depth, Floats, Numbers, Survey, survey_of, surveyed_cell
+from srm_explorer.engine.analyses.surveyed import MEASURES, Floats, Numbers, Survey, survey_of, surveyed_cell
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment import Experiment
-from srm_explorer.engine.experiment.survey import Cell, for_cell
+from srm_explorer.engine.experiment.survey import Cell, Depth, for_cell
 from srm_explorer.engine.figures.captions import pooled_caption, site_caption, token_caption
 from srm_explorer.engine.figures.histogram import HistogramFigure, decade_figure, histogram_figure
 from srm_explorer.engine.figures.numbers import count_of, three_digits

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, Site, survey_settings
-from srm_explorer.engine.experiment.survey import Cell, Chosen, chosen
+from srm_explorer.engine.experiment.survey import Cell, Chosen, Depth, chosen
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.session import ForcedScores, FreeRuns, Session, SurveyTables, prompt_units
 from srm_explorer.engine.stats.survey import FamilyRanks, rank_family
 
 Floats = NDArray[np.float64]
-Depth: TypeAlias = Literal["forced", "free"]
 
 MEASURES: Mapping[str, Mapping[str, str]] = {
     "forced": {

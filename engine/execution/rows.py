@@ -296,10 +296,6 @@ class RowMaker:
             )
         return named
 
-    def is_control(self, index: int) -> bool:
-        """Whether a run belongs to a control."""
-        return self.conditions[self.grid.condition(index)].control is not None
-
     def moments(self) -> list[tuple[str, Capture]]:
         """List what is kept of the baseline besides: what controls are matched on."""
         sites = measured_sites(self.experiment)

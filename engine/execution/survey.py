@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.execution.bench import Bench, Report
 from srm_explorer.engine.experiment import Experiment, Site
 from srm_explorer.engine.experiment.intervention import Operation
-from srm_explorer.engine.experiment.survey import chosen, site_of
+from srm_explorer.engine.experiment.survey import Depth, chosen, site_of
 from srm_explorer.engine.model import (
     Capture,
     CellScorer,
@@ -75,6 +75,14 @@ class GivenTexts:
 
     def __len__(self) -> int:
         return len(self.prompt)
+
+    def at(self, places: Sequence[int]) -> GivenTexts:
+        """Those at some places."""
+        return GivenTexts(
+            tuple(self.prompt[place] for place in places),
+            tuple(self.sample[place] for place in places),
+            tuple(self.tokens[place] for place in places),
+        )
 
 
 @dataclass(frozen=True)
@@ -161,9 +169,10 @@ class ForcedPart:
         values: [cell][value] raw.
         texts: that are scored.
         told: [text] whether its tokens count among those that rose or fell the most.
-        most: rows of a pass, at most.
+        rows: of a pass, at most.
     """
 
+    depth: ClassVar[Depth] = "forced"
     number: int
     site: str
     op: Operation
@@ -171,17 +180,7 @@ class ForcedPart:
     values: tuple[tuple[float, ...], ...]
     texts: GivenTexts
     told: tuple[bool, ...]
-    most: int
-
-    @property
-    def depth(self) -> str:
-        """Of which list of parts it is."""
-        return "forced"
-
-    @property
-    def rows(self) -> int:
-        """Rows of a pass."""
-        return self.most
+    rows: int
 
     @property
     def tokens(self) -> int:
@@ -204,7 +203,7 @@ class ForcedPart:
             len(bench.prompts[prompt].token_ids) + len(tokens)
             for prompt, tokens in zip(self.texts.prompt, self.texts.tokens, strict=True)
         )
-        most = rows_of(self.most, longest, bench.model.device.type)
+        most = rows_of(self.rows, longest, bench.model.device.type)
         scorer = CellScorer(bench.model, settings, captures, most, known=bench.known)
         numbers = np.zeros((3, len(settings), n_texts), np.float32)
         change = np.zeros((len(captures), len(settings), n_texts), np.float32)
@@ -246,10 +245,11 @@ class FreePart:
         baseline: [site][text, d] mean captured vectors of the baseline.
         planes: place of the site, and [2, d] basis, of each plane.
         kept: [cell] whether full vectors are kept.
-        most: rows of a batch, at most.
+        rows: of a batch, at most.
         steps: tokens of a text, at most.
     """
 
+    depth: ClassVar[Depth] = "free"
     number: int
     site: str
     op: Operation
@@ -259,18 +259,8 @@ class FreePart:
     baseline: tuple[NDArray[np.float64], ...]
     planes: tuple[tuple[int, NDArray[np.float64]], ...]
     kept: tuple[bool, ...]
-    most: int
+    rows: int
     steps: int
-
-    @property
-    def depth(self) -> str:
-        """Of which list of parts it is."""
-        return "free"
-
-    @property
-    def rows(self) -> int:
-        """Rows of a batch."""
-        return self.most
 
     @property
     def tokens(self) -> int:
@@ -291,7 +281,7 @@ class FreePart:
             for cell in range(len(self.neurons))
             for value in range(len(self.values[0]))
         ]
-        count = max(1, -(-len(runs) // self.most))
+        count = max(1, -(-len(runs) // self.rows))
         parts = [runs[len(runs) * batch // count : len(runs) * (batch + 1) // count] for batch in range(count)]
 
         def prepared(batch: tuple[FreePart, int]) -> Prepared:
@@ -381,20 +371,14 @@ class PartMaker:
         Args:
             places: of the texts that are compared with what is written.
         """
-        at = [int(place) for place in places]
-        written = GivenTexts(
-            tuple(self.texts.prompt[place] for place in at),
-            tuple(self.texts.sample[place] for place in at),
-            tuple(self.texts.tokens[place] for place in at),
-        )
         site, op, neurons, values = self._named(cells)
         layer = Site.parse(site).layer
         template = self.experiment.interventions[0]
         named = set(self.experiment.survey.kept_cells(template, [(layer, neuron) for neuron in neurons]))
         kept = tuple((layer, neuron) in named for neuron in neurons)
-        vectors = tuple(array[at] for array in baseline.vectors)
+        texts, vectors = self.texts.at(places.tolist()), tuple(array[places] for array in baseline.vectors)
         steps = self.experiment.generation.tokens
-        return FreePart(number, site, op, neurons, values, written, vectors, baseline.planes, kept, rows, steps)
+        return FreePart(number, site, op, neurons, values, texts, vectors, baseline.planes, kept, rows, steps)
 
     def _named(
         self, cells: NDArray[np.integer]

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from srm_explorer.engine.execution.bench import Bench
 from srm_explorer.engine.execution.executor import flying
 from srm_explorer.engine.execution.survey import FreePart, GivenTexts, OfBaseline, Part, PartMaker
 from srm_explorer.engine.experiment import Site
-from srm_explorer.engine.experiment.survey import site_of
+from srm_explorer.engine.experiment.survey import Depth, site_of
 from srm_explorer.engine.model import LoadedModel
 from srm_explorer.engine.runs.collect import SURVEY_LAYOUT
 from srm_explorer.engine.runs.plan import PartSize, SurveyLayout
@@ -27,8 +27,6 @@ from srm_explorer.engine.runs.survey import FORCED, FREE
 from srm_explorer.engine.session import DamagedError, Session, SurveyTables, read_record
 from srm_explorer.engine.session.standing import Standing
 from srm_explorer.engine.session.survey import FORCED_AXES, FREE_AXES
-
-Depth = Literal["forced", "free"]
 
 _NAMES = ("promoted", "demoted", "text_hash")
 """Tables whose numbers name something: how far two are apart says nothing."""

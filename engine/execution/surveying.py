@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.execution.executor import Executor, Finished
 from srm_explorer.engine.execution.opening import Opened
 from srm_explorer.engine.execution.survey import FreePart, GivenTexts, OfBaseline, Part, PartMaker, ReadingTask
-from srm_explorer.engine.experiment.survey import chosen, site_of
+from srm_explorer.engine.experiment.survey import Depth, chosen, site_of
 from srm_explorer.engine.runs.collect import session_of
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import compact
@@ -57,12 +56,10 @@ class Surveying:
         known.poll()
         if known.plan is None and not self._plan():
             return False
-        for depth in ("forced", "free"):
-            if depth == "free":
-                self._choose()
-            if not self._do(depth):
-                return False
-        return True
+        if not self._do("forced"):
+            return False
+        self._choose()
+        return self._do("free")
 
     @cached_property
     def _known(self) -> SurveyJournal:
@@ -128,10 +125,13 @@ class Surveying:
         assert plan is not None, "parts come after the plan"
         return plan
 
-    def _do(self, depth: str) -> bool:
+    @cached_property
+    def _maker(self) -> PartMaker:
+        return PartMaker(self.journal.reader.experiment, self._plan_now, self._texts, self.opened.prompts)
+
+    def _do(self, depth: Depth) -> bool:
         plan = self._plan_now
-        spans = plan.forced if depth == "forced" else plan.free
-        done = self._known.done(depth)
+        spans, done = plan.spans[depth], self._known.done(depth)
         queue = deque(number for number in range(len(spans)) if number not in done)
         # Free parts of a survey that goes on are counted once they are known.
         before = 0 if depth == "forced" else len(plan.forced)
@@ -162,30 +162,24 @@ class Surveying:
             self.meter.part("survey", before + len(spans) - left, total, self._known.standing)
         return not left
 
-    def _task(self, depth: str, number: int, rows: int) -> Part:
+    def _task(self, depth: Depth, number: int, rows: int) -> Part:
         plan = self._plan_now
-        maker = PartMaker(self.journal.reader.experiment, plan, self._texts, self.opened.prompts)
-        start, stop = (plan.forced if depth == "forced" else plan.free)[number]
+        cells = plan.cells(depth, number)
         if depth == "forced":
-            return maker.forced(number, np.arange(start, stop), rows)
-        cells = np.array(plan.chosen[start:stop])
-        return maker.free(number, cells, rows, plan.written_texts, self._of_baseline)
+            return self._maker.forced(number, cells, rows)
+        return self._maker.free(number, cells, rows, plan.written_texts, self._of_baseline)
 
     def _keep(self, part: Part, arrays: dict[str, NDArray[Any]]) -> None:
-        plan = self._plan_now
         if isinstance(part, FreePart):
             # Of the part's cells, as places in the plan.
-            cells = np.array(plan.chosen[slice(*plan.free[part.number])], np.int32)
+            cells = self._plan_now.cells("free", part.number)
             arrays = {**arrays, f"{FREE}kept": cells[arrays[f"{FREE}kept"]]}
-        kind = "free" if isinstance(part, FreePart) else "forced"
         self.journal.append_tables(
-            arrays, lambda shard, sha256: SurveyKept(kind, part.number, shard, sha256, part.rows)
+            arrays, lambda shard, sha256: SurveyKept(part.depth, part.number, shard, sha256, part.rows)
         )
         self._known.poll()
 
 
 def _tokens_of(part: Part, arrays: dict[str, NDArray[Any]]) -> int:
     """How many tokens a part scored, or wrote."""
-    if isinstance(part, FreePart):
-        return int(arrays[f"{FREE}tokens"].sum())
-    return sum(len(values) for values in part.values) * sum(map(len, part.texts.tokens))
+    return int(arrays[f"{FREE}tokens"].sum()) if isinstance(part, FreePart) else part.tokens

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.analyses.directions import as_rows
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import Experiment, InterventionSpec, survey_settings
+from srm_explorer.engine.experiment import Experiment, survey_settings
 from srm_explorer.engine.experiment.conditions import NO_STRENGTH
-from srm_explorer.engine.experiment.survey import site_of
+from srm_explorer.engine.experiment.survey import Depth
 from srm_explorer.engine.runs.units import Reading, is_relative
 from srm_explorer.engine.session import ForcedScores, FreeRuns, PromptRecord, SurveyTables, Whole
 from srm_explorer.engine.session.session import seen_prompts
@@ -90,10 +90,15 @@ class Plan:
         """Places of the texts that are written under clamps: all, or those that nothing was chosen on."""
         return np.flatnonzero(~self.chose).astype(np.int32)
 
-    def site(self, template: InterventionSpec, part: Span, chosen: Sequence[int] | None = None) -> str:
-        """Where the neurons of a part are."""
-        place = part[0] if chosen is None else chosen[part[0]]
-        return site_of(template, int(self.layer[place]))
+    @property
+    def spans(self) -> dict[Depth, tuple[Span, ...]]:
+        """The parts by their depth."""
+        return {"forced": self.forced, "free": self.free}
+
+    def cells(self, depth: Depth, number: int) -> NDArray[np.int32]:
+        """[cell] places of the cells of a part."""
+        span = self.spans[depth][number]
+        return np.arange(*span, dtype=np.int32) if depth == "forced" else np.array(self.chosen[slice(*span)], np.int32)
 
     def tables(self, forced: ForcedScores | None, free: FreeRuns | None) -> SurveyTables:
         """The same with what is finished."""

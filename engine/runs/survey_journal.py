@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.survey import Depth
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.plan import SurveyLayout
 from srm_explorer.engine.runs.survey import FORCED, FREE, PLAN, Arrays, Plan, Span
@@ -67,7 +68,7 @@ class SurveyKept:
     """
 
     EVENT: ClassVar[str] = "survey part"
-    depth: Literal["forced", "free"]
+    depth: Depth
     part: Whole
     shard: Text
     sha256: Text
@@ -85,8 +86,8 @@ class SurveyJournal:
         self._reader = reader
         self._events = 0
         self.plan: Plan | None = None
-        self._kept: dict[tuple[str, int], SurveyKept] = {}
-        self._read: dict[tuple[str, int], Arrays] = {}
+        self._kept: dict[tuple[Depth, int], SurveyKept] = {}
+        self._read: dict[tuple[Depth, int], Arrays] = {}
         self._tables: SurveyTables | None = None
 
     def poll(self) -> bool:
@@ -117,9 +118,9 @@ class SurveyJournal:
         """How far it is."""
         if self.plan is None:
             return Standing()
-        return _standing({"forced": self.plan.forced, "free": self.plan.free}, self._kept)
+        return _standing(self.plan.spans, self._kept)
 
-    def done(self, depth: str) -> set[int]:
+    def done(self, depth: Depth) -> set[int]:
         """Numbers of the finished parts."""
         return {number for kind, number in self._kept if kind == depth}
 
@@ -127,7 +128,7 @@ class SurveyJournal:
         """[cell, value, text] of all cells, which are finished."""
         return np.concatenate([self._part("forced", n)[f"{FORCED}kl"] for n in sorted(self.done("forced"))])
 
-    def _part(self, depth: str, number: int) -> Arrays:
+    def _part(self, depth: Depth, number: int) -> Arrays:
         if (depth, number) not in self._read:
             kept = self._kept[depth, number]
             self._read[depth, number] = self._reader.tables(kept.shard, kept.sha256)
@@ -173,7 +174,7 @@ class SurveyJournal:
         numbers = sorted(self.done("forced"))
         if not numbers:
             return None
-        cells = np.concatenate([np.arange(*plan.forced[n]) for n in numbers]).astype(np.int32)
+        cells = np.concatenate([plan.cells("forced", number) for number in numbers])
         parts = [self._part("forced", number) for number in numbers]
         joined = {name: _joined(parts, f"{FORCED}{name}", axis) for name, axis in FORCED_AXES.items()}
         texts = {token: text for part in parts for token, text in texts_in(part, FORCED).items()}
@@ -183,8 +184,7 @@ class SurveyJournal:
         numbers = sorted(self.done("free"))
         if not numbers:
             return None
-        chosen = np.array(plan.chosen, np.int32)
-        cells = np.concatenate([chosen[slice(*plan.free[n])] for n in numbers])
+        cells = np.concatenate([plan.cells("free", number) for number in numbers])
         parts = [self._part("free", number) for number in numbers]
         joined = {name: _joined(parts, f"{FREE}{name}", axis) for name, axis in FREE_AXES.items()}
         full = f"{FREE}vectors/"
@@ -220,7 +220,7 @@ def survey_layout(journal: JournalReader) -> SurveyLayout | None:
     if not parts:
         return None
     spans = _spans(journal)
-    sizes: dict[str, list[tuple[int, int]]] = {"forced": [], "free": []}
+    sizes: dict[Depth, list[tuple[int, int]]] = {"forced": [], "free": []}
     for part in parts:
         start, stop = spans[part.depth][part.part]
         sizes[part.depth].append((stop - start, part.rows))
@@ -243,9 +243,9 @@ def survey_is_complete(journal: JournalReader) -> bool:
     return is_planned and {(depth, at) for depth in spans for at in range(len(spans[depth]))} <= _done(journal)
 
 
-def _spans(journal: JournalReader) -> dict[str, tuple[Span, ...]]:
+def _spans(journal: JournalReader) -> dict[Depth, tuple[Span, ...]]:
     """By depth, the cells of its parts; none of what is not planned, or chosen, yet."""
-    spans: dict[str, tuple[Span, ...]] = {"forced": (), "free": ()}
+    spans: dict[Depth, tuple[Span, ...]] = {"forced": (), "free": ()}
     for planned in journal.events_of(SurveyPlanned):
         spans = {"forced": planned.forced, "free": planned.free}
     for chosen in journal.events_of(SurveyChosen):
@@ -253,11 +253,11 @@ def _spans(journal: JournalReader) -> dict[str, tuple[Span, ...]]:
     return spans
 
 
-def _done(journal: JournalReader) -> set[tuple[str, int]]:
+def _done(journal: JournalReader) -> set[tuple[Depth, int]]:
     return {(part.depth, part.part) for part in journal.events_of(SurveyKept)}
 
 
-def _standing(spans: Mapping[str, Sequence[Span]], done: Container[tuple[str, int]]) -> Standing:
+def _standing(spans: Mapping[Depth, Sequence[Span]], done: Container[tuple[Depth, int]]) -> Standing:
     counts: list[int] = []
     for depth, of_depth in spans.items():
         finished = (stop - start for at, (start, stop) in enumerate(of_depth) if (depth, at) in done)
