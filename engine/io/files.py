@@ -40,7 +40,7 @@ WRITE_REMEDIES = {
 """By what the system says where a file cannot be written: what to do about it."""
 
 
-_LEFTOVER_AGE = 86_400.0
+LEFTOVER_AGE = 86_400.0
 """Seconds after which no save can still be in flight."""
 
 
@@ -214,7 +214,7 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove what a process left that was killed while it saved; a day old, so that no save in flight is meant."""
     for leftover in folder.glob(".tmp-*-*"):
         with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE:
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
                 leftover.unlink()
 
 

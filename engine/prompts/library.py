@@ -333,7 +333,14 @@ def add_prompt(path: Path, text: str, like: Prompt | None = None, column: str | 
     return add_prompts(path, [text], like, column)
 
 
-def add_prompts(path: Path, texts: Sequence[str], like: Prompt | None = None, column: str | None = None) -> PromptSet:
+def add_prompts(
+    path: Path,
+    texts: Sequence[str],
+    like: Prompt | None = None,
+    column: str | None = None,
+    *,
+    begun: bytes | None = None,
+) -> PromptSet:
     """Write more prompts into a file of prompts, all or none, and read it back.
 
     Lines are added to plain files, rows to tables and objects to JSONL, at the end; in a grid the texts follow the
@@ -345,6 +352,7 @@ def add_prompts(path: Path, texts: Sequence[str], like: Prompt | None = None, co
         texts: the prompts, a line each; whitespace around them is removed.
         like: a prompt of the file that lends its factors.
         column: that holds the prompts, as `read_prompt_set` has it.
+        begun: of a file that is made with them, what it has before them.
 
     Returns:
         The set as it is now in the file: the former prompts and the new ones.
@@ -355,7 +363,7 @@ def add_prompts(path: Path, texts: Sequence[str], like: Prompt | None = None, co
     if path.suffix.lower() in (".json", ".parquet", ".arrow"):
         what = f"no prompt can be added to a {path.suffix.lower()} file"
         raise ExplorerError(what, where=str(path), remedy="write the set as JSONL or CSV, or edit the file")
-    content = bytes_of(path)
+    content = bytes_of(path) if begun is None else begun
     before = parse_prompt_set(path, content, column)
     stripped = [text.strip() for text in texts]
     if not all(stripped) or not stripped:

@@ -78,18 +78,26 @@ def forget_run(folder: Path) -> None:
 
 
 def known_runs() -> list[Path]:
-    """The listed run folders that are still there, the newest first; those that vanished are taken off the list."""
-    runs: list[tuple[float, Path]] = []
+    """The listed run folders that are still there, the newest first; those that vanished are taken off the list.
+
+    One that vanished may have another name in its folder, by hand or by a renaming that was cut short: runs that are
+    there are listed in its stead.
+    """
+    runs: dict[Path, float] = {}
     with contextlib.suppress(OSError):
-        for entry in _list_folder().glob("*.path"):
-            with contextlib.suppress(OSError):
+        for entry in [*_list_folder().glob("*.path")]:
+            with contextlib.suppress(OSError, ExplorerError):
                 folder = Path(os.fsdecode(entry.read_bytes()))
                 if folder.is_dir():
-                    runs.append((entry.stat().st_mtime, folder))
-                else:
-                    sweep_beside(folder)
-                    entry.unlink()
-    return [folder for _, folder in sorted(runs, reverse=True)]
+                    runs[folder] = entry.stat().st_mtime
+                    continue
+                for other in filter(is_run_folder, folder.parent.glob("*.run")):
+                    if not _entry(other).exists():
+                        register_run(other)
+                        runs[other] = _entry(other).stat().st_mtime
+                sweep_beside(folder)
+                entry.unlink()
+    return sorted(runs, key=lambda folder: (runs[folder], folder), reverse=True)
 
 
 _REMOVED = re.compile(r"\..+\.run\.done(-\d+)?")

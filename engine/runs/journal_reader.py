@@ -28,8 +28,9 @@ from srm_explorer.engine.runs.journal_records import (
 )
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import DamagedError, RunRecord, read_record
+from srm_explorer.engine.session.store import RUN_LOCK
 
-SPEC, LAYOUT, EVENTS, PROGRESS, LOCK = "spec.json", "layout.json", "events.jsonl", "progress.json", "lock"
+SPEC, LAYOUT, EVENTS, PROGRESS, LOCK = "spec.json", "layout.json", "events.jsonl", "progress.json", RUN_LOCK
 SCHEMA_VERSION = 1
 PARTIAL = "partial/"
 """Begins the names of vectors that some batches hold and others do not; they are no part of the session."""

@@ -19,6 +19,7 @@ from srm_explorer.engine.session.store import (
     moved_to,
     rename_files,
     renamed_path,
+    settle_rename,
     stem_of,
 )
 
@@ -39,12 +40,14 @@ def rename_session(path: Path, new_name: str) -> Path:
     folder = paths.run_folder(path)
     target = renamed_path(path, new_name)
     listed = folder in known_runs()
+    is_done = settle_rename(path) == target
     with unwritten(folder):
         if listed and target != path:
             # A run that cannot be listed is still found in the sessions folder.
             with contextlib.suppress(ExplorerError):
                 register_run(paths.run_folder(target))
-        rename_files(path, new_name)
+        if not is_done:
+            rename_files(path, new_name)
     _move_notes(path, target)
     if listed and target != path:
         with contextlib.suppress(ExplorerError):

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,14 @@ from typing import Any
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
-from srm_explorer.engine.io.files import as_explorer_error, remove_empty, sha256_of, sync_folder, write_atomic
+from srm_explorer.engine.io.files import (
+    LEFTOVER_AGE,
+    as_explorer_error,
+    remove_empty,
+    sha256_of,
+    sync_folder,
+    write_atomic,
+)
 from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.runs.journal import forget_run, is_run_folder, register_run
 from srm_explorer.engine.runs.journal_reader import LOCK, JournalReader
@@ -43,6 +51,8 @@ _DRAFT = ".moving "
 """Begins the name of a copy to another file system while it is not whole."""
 _HALF = (_DRAFT, ".tmp-")
 """Begin the names of what a process that was killed has left half written."""
+_DELETED = ".deleted "
+"""Begins the name of an entry that is being deleted."""
 _STAMPED = re.compile(r"(.+) (\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d)\.(\d{6})(-\d+)?")
 
 
@@ -174,14 +184,22 @@ def _belongs(file: Path, entry: Trashed) -> bool:
 
 
 def trashed_sessions() -> tuple[Trashed, ...]:
-    """What lies in the trash, the last that was moved there first."""
+    """What lies in the trash, the last that was moved there first.
+
+    What is left of deleted ones is removed; so are folders in which nothing lies, where a move was cut short: a day
+    old, so that no move in flight is meant.
+    """
     entries: list[Trashed] = []
     with contextlib.suppress(OSError):
         for folder in paths.trash_folder().iterdir():
-            if not folder.name.startswith(".") and folder.is_dir():
+            if folder.name.startswith(_DELETED):
+                shutil.rmtree(folder, ignore_errors=True)
+            elif not folder.name.startswith(".") and folder.is_dir():
                 entry = _entry(folder)
                 if entry is not None:
                     entries.append(entry)
+                elif time.time() - folder.stat().st_mtime > LEFTOVER_AGE:
+                    shutil.rmtree(folder, ignore_errors=True)
     return tuple(sorted(entries, key=lambda entry: (entry.when, entry.folder.name), reverse=True))
 
 
@@ -193,7 +211,9 @@ def find_trashed(name: str) -> Trashed:
     """
     entries = trashed_sessions()
     for entry in entries:
-        if name in (entry.name, entry.folder.name, str(entry.folder)):
+        stamped = _STAMPED.fullmatch(entry.folder.name)
+        # Also by the name it had, where it was being brought back under another.
+        if name in (entry.name, stamped and stamped[1], entry.folder.name, str(entry.folder)):
             return entry
     known = [entry.name for entry in entries]
     remedy = did_you_mean(name, known) if known else "the trash is empty"
@@ -227,6 +247,9 @@ def restore_session(entry: Trashed, name: str | None = None) -> Path:
                     # Cut short, it goes on under this name.
                     record = {"folder": str(entry.origin), "when": entry.when, "name": stem_of(target)}
                     write_atomic(entry.folder / _ORIGIN, json.dumps(record).encode("ascii"))
+                run = paths.run_folder(target)
+                if run in files.values():
+                    _register(run)
                 for file, to in files.items():
                     if to == paths.ledger_file(target):
                         keep_ledger(file, to)
@@ -240,10 +263,15 @@ def restore_session(entry: Trashed, name: str | None = None) -> Path:
         except OSError as error:
             raise as_explorer_error(error, target) from error
     if is_run_folder(paths.run_folder(target)):
-        # A run that cannot be listed is still found in the sessions folder.
-        with contextlib.suppress(ExplorerError):
-            register_run(paths.run_folder(target))
+        # Who looked meanwhile took off the list what was not there yet.
+        _register(paths.run_folder(target))
     return target
+
+
+def _register(run: Path) -> None:
+    """List a run; one that cannot be listed is still found in the sessions folder."""
+    with contextlib.suppress(ExplorerError):
+        register_run(run)
 
 
 def delete_trashed(entries: Sequence[Trashed]) -> None:
@@ -255,7 +283,7 @@ def delete_trashed(entries: Sequence[Trashed]) -> None:
     with _trash_lock():
         for entry in entries:
             # Aside first, so that what is half deleted is never offered again.
-            aside = _free(entry.folder.parent, f".deleted {entry.folder.name}")
+            aside = _free(entry.folder.parent, f"{_DELETED}{entry.folder.name}")
             try:
                 entry.folder.rename(aside)
             except FileNotFoundError:
@@ -263,7 +291,7 @@ def delete_trashed(entries: Sequence[Trashed]) -> None:
             except OSError as error:
                 what = f"cannot be deleted: {(error.strerror or str(error)).lower()}"
                 raise ExplorerError(what, where=str(entry.folder), remedy="check its permissions") from error
-        for left in paths.trash_folder().glob(".deleted *"):
+        for left in paths.trash_folder().glob(f"{_DELETED}*"):
             shutil.rmtree(left, ignore_errors=True)
 
 

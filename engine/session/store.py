@@ -34,6 +34,8 @@ from srm_explorer.engine.session.session import SHORTER, Session, Sidecar, now, 
 from srm_explorer.engine.session.survey import SURVEY
 
 _LOCK = ".srm-explorer.lock"
+RUN_LOCK = "lock"
+"""Held in a run folder by its writer."""
 
 
 @dataclass(frozen=True)
@@ -326,14 +328,14 @@ def rename_files(path: Path, new_name: str) -> Path:
     if target == path:
         return path
     with folder_lock(path.parent):
-        refuse_taken(target)
         folder = paths.run_folder(path)
+        session = load_session(path) if os.path.lexists(path) or not folder.is_dir() else None
+        refuse_taken(target)
         try:
-            if os.path.lexists(path) or not folder.is_dir():
-                session = load_session(path)
-                number = folder.stat().st_ino if folder.is_dir() else 0
-                record = {"to": stem_of(target), "created": session.created, "run": number}
-                write_atomic(_mark(path), json.dumps(record).encode("ascii"))
+            number = folder.stat().st_ino if folder.is_dir() else 0
+            record = {"to": stem_of(target), "created": "" if session is None else session.created, "run": number}
+            write_atomic(_mark(path), json.dumps(record).encode("ascii"))
+            if session is not None:
                 _move(session, path, target)
             if folder.is_dir():
                 folder.rename(paths.run_folder(target))
@@ -353,28 +355,45 @@ _RENAMING = re.compile(r"\.(.+)\.renaming")
 
 
 def settle_renames(folder: Path, names: Iterable[str]) -> None:
-    """Finish renamings that were cut short after the session's file had its new name: what belongs to it follows.
-
-    Nothing happens while somebody saves or renames in the folder, or where it cannot be written.
+    """Finish renamings that were cut short, as `settle_rename` does.
 
     Args:
         names: of files in the folder.
     """
     for name in names:
-        match = _RENAMING.fullmatch(name)
-        if match is None:
-            continue
-        with contextlib.suppress(ExplorerError, OSError, ValueError, KeyError, TypeError), FileLock(folder / _LOCK):
-            path = folder / f"{match[1]}.json"
-            record = cast("dict[str, Any]", json.loads(_mark(path).read_bytes()))
-            target = renamed_path(path, str(record["to"]))
-            if not os.path.lexists(path) and created_in(target) == record["created"]:
+        if match := _RENAMING.fullmatch(name):
+            settle_rename(folder / f"{match[1]}.json")
+
+
+def settle_rename(path: Path) -> Path | None:
+    """Finish a renaming that was cut short after the session's file had its new name: what belongs to it follows.
+
+    Nothing happens while somebody saves or renames in the folder, or where it cannot be written.
+
+    Args:
+        path: the .json file as it was called.
+
+    Returns:
+        the .json file under the new name, where it was finished; None otherwise.
+    """
+    if not os.path.lexists(_mark(path)):
+        return None
+    finished: Path | None = None
+    with contextlib.suppress(ExplorerError, OSError, ValueError, KeyError, TypeError), FileLock(path.with_name(_LOCK)):
+        record = cast("dict[str, Any]", json.loads(_mark(path).read_bytes()))
+        target = renamed_path(path, str(record["to"]))
+        if not os.path.lexists(path) and created_in(target) == record["created"]:
+            if record["created"]:
                 follow_file(path, target)
-                run, renamed = paths.run_folder(path), paths.run_folder(target)
-                # By its number: another run may have begun under the old name.
-                if run.is_dir() and run.stat().st_ino == record["run"] and not os.path.lexists(renamed):
+            run, renamed = paths.run_folder(path), paths.run_folder(target)
+            # By its number: another run may have begun under the old name.
+            if run.is_dir() and run.stat().st_ino == record["run"] and not os.path.lexists(renamed):
+                # Never under the hands of one who went on with it.
+                with FileLock(run / RUN_LOCK):
                     run.rename(renamed)
-            _mark(path).unlink(missing_ok=True)
+            finished = target
+        _mark(path).unlink(missing_ok=True)
+    return finished
 
 
 def renamed_path(path: Path, new_name: str) -> Path:

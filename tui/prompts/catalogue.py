@@ -5,6 +5,7 @@ Files are read, copied and added to in threads; prompts are split into tokens el
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 from textual.message import Message
 
 from srm_explorer.engine import ExplorerError, paths
-from srm_explorer.engine.io.files import as_explorer_error
+from srm_explorer.engine.io.files import as_explorer_error, write_atomic
 from srm_explorer.engine.prompts import (
     Problem,
     Prompt,
@@ -178,15 +179,13 @@ def copy_of_shipped(listed: ListedSet, taken: Mapping[str, Path | None]) -> List
             continue
         try:
             content = source.read_bytes()
-            if target.is_file() and target.read_bytes() == content:
-                return read_set(ListedSet(name, target, "yours", column=listed.column))
-            folder.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                file.write(content)
-        except FileExistsError:
-            continue
+            is_there = os.path.lexists(target)
+            if is_there and not (target.is_file() and target.read_bytes() == content):
+                continue
         except OSError as error:
             raise as_explorer_error(error, target) from None
+        if not is_there:
+            write_atomic(target, content)
         return read_set(ListedSet(name, target, "yours", column=listed.column))
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from srm_explorer.engine import ExplorerError, paths
-from srm_explorer.engine.io.files import as_explorer_error, write_atomic
+from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.prompts import DATASET, add_prompts, find_prompt_set, is_path
 from srm_explorer.tui.prompts.catalogue import ListedSet, read_set
 
@@ -61,6 +61,24 @@ def make_typed(typed: str, sets: Iterable[ListedSet]) -> ListedSet:
     Raises:
         ExplorerError: the name is taken, its ending says nothing, or the file is there or cannot be written.
     """
+    made, path = _new_set(typed, sets)
+    write_atomic(path, _MADE[path.suffix].encode())
+    return made
+
+
+def make_of_lines(typed: str, lines: Sequence[str], sets: Iterable[ListedSet]) -> ListedSet:
+    """Make the file of a new set, as `make_typed` does, that has a prompt a line; without these it is not made.
+
+    Raises:
+        ExplorerError: as `make_typed` and `add_prompts`.
+    """
+    made, path = _new_set(typed, sets)
+    add_prompts(path, lines, begun=_MADE[path.suffix].encode())
+    return read_set(made)
+
+
+def _new_set(typed: str, sets: Iterable[ListedSet]) -> tuple[ListedSet, Path]:
+    """A set that is to be made, and its file, which is not there yet; errors as `make_typed`."""
     word = typed.strip()
     by_path = "/" in word or word.startswith("~")
     name = word.rpartition("/")[2]
@@ -77,32 +95,10 @@ def make_typed(typed: str, sets: Iterable[ListedSet]) -> ListedSet:
         if any(listed.name == stem for listed in sets):
             raise ExplorerError(f"there is a set {stem!r} already", remedy="choose another name")
         path = paths.user_prompts_folder() / f"{stem}{ending or '.txt'}"
-    try:
-        if paths.is_there(path):
-            raise ExplorerError(f"{path} is there already", remedy="O opens it, another name makes another")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, _MADE[ending or ".txt"].encode())
-    except OSError as error:
-        raise as_explorer_error(error, path) from None
+    if paths.is_there(path):
+        raise ExplorerError(f"{path} is there already", remedy="O opens it, another name makes another")
     named = next((one for one in sets if one.path == path), None)
-    return named or ListedSet(str(path) if by_path else stem, path, "path" if by_path else "yours")
-
-
-def make_of_lines(typed: str, lines: Sequence[str], sets: Iterable[ListedSet]) -> ListedSet:
-    """Make the file of a new set, as `make_typed` does, that has a prompt a line; without these it is not made.
-
-    Raises:
-        ExplorerError: as `make_typed` and `add_prompts`.
-    """
-    made = make_typed(typed, sets)
-    if made.path is None:
-        return made
-    try:
-        add_prompts(made.path, lines)
-    except ExplorerError:
-        made.path.unlink(missing_ok=True)
-        raise
-    return read_set(made)
+    return named or ListedSet(str(path) if by_path else stem, path, "path" if by_path else "yours"), path
 
 
 def free_name(stem: str, sets: Iterable[ListedSet]) -> str:

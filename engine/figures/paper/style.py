@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -69,14 +71,32 @@ def matplotlib() -> Any:
     """The library, which takes a second to load.
 
     Raises:
-        ExplorerError: it is not installed.
+        ExplorerError: it is not installed, or there is no folder at all that it could keep its list of fonts in.
     """
     # No window is ever opened, whatever backend the user's settings name.
     os.environ.setdefault("MPLBACKEND", "agg")
+    for name in ("matplotlib", "matplotlib.font_manager"):
+        logging.getLogger(name).addFilter(_is_of_figures)
     try:
         return import_module("matplotlib")
     except ImportError:
         raise _not_installed() from None
+    except OSError as error:
+        # The next attempt would trip over the parts that were loaded.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            del sys.modules[name]
+        what = f"matplotlib cannot be loaded: {str(error).partition(';')[0]}"
+        raise ExplorerError(what, remedy="set MPLCONFIGDIR to a folder that can be written") from error
+
+
+_OF_ITS_CACHE = (
+    "mkdir -p failed", "is not a writable directory", "created a temporary cache", "Could not save font_manager cache",
+)  # fmt: skip
+
+
+def _is_of_figures(record: logging.LogRecord) -> bool:
+    """Whether what the library logs is about figures: where it keeps its list of fonts, or that it cannot, is not."""
+    return not any(words in str(record.msg) for words in _OF_ITS_CACHE)
 
 
 def _not_installed() -> ExplorerError:

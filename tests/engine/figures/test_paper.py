@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -294,3 +296,27 @@ def test_a_comparison_draws_what_its_table_has(session: Session) -> None:
     for name in (session.name, "other"):
         values = [row["amplitude"] for row in tables["values"]["rows"] if row["session"] == name]
         assert any(len(y) == len(values) and np.allclose(y, values) for _, y in drawn)
+
+
+NOWHERE = """
+import tempfile
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.paper.style import matplotlib
+tempfile.tempdir = "/dev/null"
+try:
+    matplotlib()
+except ExplorerError as error:
+    print(error)
+tempfile.tempdir = None
+matplotlib()
+"""
+
+
+def test_where_fonts_cannot_be_remembered_is_no_matter_and_without_any_folder_one_line(tmp_path: Path) -> None:
+    environment = {**os.environ, "MPLCONFIGDIR": "/dev/null/none", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", NOWHERE], env=environment, capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stderr == ""
+    assert "matplotlib cannot be loaded" in done.stdout
+    assert done.stdout.endswith("set MPLCONFIGDIR to a folder that can be written\n")

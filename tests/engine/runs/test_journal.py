@@ -531,6 +531,14 @@ def test_a_run_is_known_from_any_folder_until_it_is_gone(tmp_path: Path, monkeyp
     assert known_runs() == [tmp_path / "out/sé\n.run"]
 
 
+def test_a_run_that_was_renamed_by_hand_is_known_under_its_new_name(tmp_path: Path) -> None:
+    create(tmp_path / "out/storm.run").close()
+    (tmp_path / "out/storm.run").rename(tmp_path / "out/calm.run")
+    (tmp_path / "out/none.run").mkdir()
+    for _ in range(2):
+        assert known_runs() == [tmp_path / "out/calm.run"]
+
+
 def test_a_run_that_cannot_be_listed_still_runs_and_says_so(tmp_path: Path, state: Path) -> None:
     state.write_text("a file where the state folder belongs")
     with pytest.raises(ExplorerError):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -148,8 +149,13 @@ def test_killed_at_any_instant_all_of_it_is_there_and_can_be_had_back(
             act(path)
 
         status = in_a_child(kill)
+        there = [run for run in (folder / "out").glob("*.run") if act is not trash_session]
+        assert set(there) <= set(known_runs()), f"killed before change {step}"
         left = sessions_in(folder / "out")
         ends.add(bool(left))
+        if act is put_back_as_calm and trashed_sessions():
+            # The same again, by the name that it had.
+            restore_session(find_trashed("storm"), "calm")
         while entries := trashed_sessions():
             restore_session(entries[0])
         (left,) = sessions_in(folder / "out")
@@ -214,6 +220,68 @@ def test_killed_at_any_instant_of_a_rename_all_of_it_is_under_one_name_at_the_ne
         assert status == -signal.SIGKILL
     assert seen == sorted(seen, reverse=True)
     assert set(seen) == {"storm", "calm"}
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_killed_at_any_instant_of_a_rename_the_same_again_goes_on_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    for step in range(60):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / str(step) / "state"))
+        path = shelve(tmp_path / str(step) / "out")
+        if not saved:
+            for file in (path, paths.ledger_file(path), path.with_suffix(".safetensors")):
+                file.unlink()
+
+        def kill(step: int = step, path: Path = path) -> None:
+            die_at(step)
+            rename_session(path, "calm")
+
+        status = in_a_child(kill)
+        # Who looks meanwhile takes off the list what is not there.
+        known_runs()
+        if any(file.name.endswith(".renaming") or file.stem == "storm" for file in path.parent.iterdir()):
+            rename_session(path, "calm")
+        kept = {"calm.run", *(("calm.json", "calm.safetensors", "calm.ledger.jsonl") if saved else ())}
+        assert {name for name in names(path.parent) if not name.startswith(".tmp-")} == kept
+        assert not saved or is_whole(path.with_stem("calm"))
+        assert known_runs() == [path.with_name("calm.run")], f"killed before change {step}"
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+        with pytest.raises(ExplorerError, match="no such file"):
+            rename_session(path, "calm")
+    assert 9 < step < 59
+
+
+def test_a_run_that_is_written_is_not_renamed_under_its_writer(tmp_path: Path) -> None:
+    path = shelve(tmp_path)
+    run = paths.run_folder(path)
+    record = {"to": "calm", "created": load_session(path).created, "run": run.stat().st_ino}
+    (tmp_path / ".storm.renaming").write_text(json.dumps(record))
+    path.rename(path.with_stem("calm"))
+    with FileLock(run / "lock"):
+        settle_renames(tmp_path, [".storm.renaming"])
+        assert run.is_dir()
+    settle_renames(tmp_path, [".storm.renaming"])
+    assert is_whole(tmp_path / "calm.json")
+    assert names(tmp_path) - {"state"} == {"calm.json", "calm.safetensors", "calm.ledger.jsonl", "calm.run"}
+
+
+def test_what_moves_and_deletions_left_that_were_cut_short_does_not_stay(tmp_path: Path) -> None:
+    trash_session(shelve(tmp_path))
+    trash = paths.trash_folder()
+    for name in ("gale 2026-11-01T101112.000001", "wind 2026-11-01T101112.000001", ".deleted calm"):
+        (trash / name).mkdir()
+        (trash / name / ".origin.json").write_text("{}")
+    os.utime(trash / "gale 2026-11-01T101112.000001", (0, 0))
+    before = (trash / ".deleted calm", trash / "gale 2026-11-01T101112.000001")
+    (entry,) = trashed_sessions()
+    assert [left.exists() for left in before] == [False, False]
+    # One that may be on its way stays, and so does what holds something, however old it is.
+    assert (trash / "wind 2026-11-01T101112.000001").is_dir()
+    os.utime(entry.folder, (0, 0))
+    assert trashed_sessions() == (entry,)
 
 
 def test_another_file_system_is_no_other_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
