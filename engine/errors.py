@@ -91,7 +91,7 @@ def _shortened(path: str) -> str:
     return path if len(path) <= 200 else f"{path[:60]}…"
 
 
-_NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment", "std::bad_alloc")
+_NO_MEMORY = ("out of memory", "allocate memory", "status_alloc_failed", "failed to map segment", "std::bad_alloc")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
-from srm_explorer.engine.model.device import precise
+from srm_explorer.engine.model.device import exact_products, precise
 from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.texts import UntouchedText, chunks, wide
@@ -54,6 +54,7 @@ class ClosedForm:
     centres: bool
 
     @classmethod
+    @exact_products()
     def of(cls, model: LoadedModel, rows: Float[Tensor, "neuron d"], neurons: NDArray[np.int64]) -> ClosedForm | None:
         """Learn it from the model's own code; None where its end is of another kind, as where logits are capped."""
         if logit_cap(model) is not None:
@@ -141,6 +142,7 @@ def written_rows(model: LoadedModel, site: str) -> NDArray[np.float32] | None:
     )
 
 
+@exact_products()
 def is_written(model: LoadedModel, site: str, post: str, neurons: tuple[int, ...], rows: NDArray[np.float32]) -> bool:
     """Whether a site is moved by just the sum of what some neurons write, as the model itself says.
 

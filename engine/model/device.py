@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import platform
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -47,10 +49,23 @@ def set_tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allowed
 
 
+@contextmanager
+def exact_products() -> Generator[None]:
+    """Have float32 mean float32 while the block runs: where two ways are compared, rounding would hide what differs."""
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    set_tf32(False)
+    try:
+        yield
+    finally:
+        set_tf32(allowed)
+
+
 def free_bytes(device: torch.device) -> int:
     """Estimate how many bytes can still be allocated on a device, control groups respected."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # What torch holds and no tensor takes is there for the next one.
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     available = _meminfo_available()
     for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         for folder in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")):

@@ -76,6 +76,7 @@ class LoadedModel:
         experts: of the layers that are a mixture of experts whose neurons can be reached, by layer.
         static_steps: whether batches are decoded in static tensors, on CUDA as graphs; the self-test decides.
         kept_step: the tensors of the last batch that was, for the next of its shape (`engine.model.static`).
+        tf32: whether matrix products of float32 keep 10 bits of each factor's fraction.
     """
 
     name: str
@@ -94,6 +95,7 @@ class LoadedModel:
     pads: bool = False
     static_steps: bool = False
     kept_step: object | None = field(default=None, repr=False, compare=False)
+    tf32: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -179,7 +181,8 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     device = resolve_device(spec.device)
     if device.type == "mps" and dtype == torch.float64:
         raise ExplorerError("mps has no float64", where="model.dtype", remedy="use float32, or device cpu")
-    set_tf32(spec.tf32)
+    # Until it is loaded: what its parts compute is compared on the way.
+    set_tf32(False)
     with _quiet():
         files = fetch_model(spec.name, spec.revision, base)
         folder, source = str(files.folder), files.source
@@ -230,6 +233,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     bring_home(bridge.blocks, placement)
     blocks = Blocks(bridge.original_model, list(bridge.blocks), bridge.hook_dict)
     is_demo = Path(source) == paths.demo_model_folder()
+    set_tf32(spec.tf32)
     return LoadedModel(
         name=spec.name,
         bridge=bridge,
@@ -244,6 +248,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         is_demo=is_demo,
         shares_blocks=blocks.keeps_keys_alone and not placement.on_disk,
         experts=experts,
+        tf32=spec.tf32 and device.type == "cuda",
     )
 
 

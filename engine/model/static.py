@@ -9,9 +9,10 @@ Where half of the rows are finished, those that write are brought to the front a
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,21 @@ def _current(device: torch.device) -> AbstractContextManager[object]:
     """Make a CUDA device the one that streams, events and graphs are made on while the block runs."""
     cuda: Any = torch.cuda
     return cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def _asking_nothing() -> Generator[None]:
+    """Have CUDA refuse whatever makes the host wait for it while the block runs, with a RuntimeError."""
+    cuda: Any = torch.cuda
+    before = cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        # It says once that it is a prototype.
+        warnings.simplefilter("ignore")
+        cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        cuda.set_sync_debug_mode(before)
 
 
 class _Batch:
@@ -300,7 +316,7 @@ class _Batch:
     def _captured(self) -> Callable[[], None]:
         """Try a step without leaving a trace, then capture it; return what takes it."""
         if self.shape.graphs == "rehearsed":
-            self._try_out()
+            self._try_out(_WARM_UP)
             return self._advance
         cuda: Any = torch.cuda
         device = self._model.device
@@ -310,13 +326,20 @@ class _Batch:
         current, side = cuda.current_stream(device), self._side
         side.wait_stream(current)
         with cuda.stream(side):
-            self._try_out()
-        current.wait_stream(side)
+            self._try_out(_WARM_UP)
         graph = cuda.CUDAGraph()
         fired = {site: receipt.fired for site, receipt in self.instruments.receipts.items()}
         try:
-            # Other threads of this process may use the device meanwhile.
-            with cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
+            # A capture that breaks off leaves torch's memory in disorder (its issues 180395 and 190308): what would
+            # break it is found before it begins.
+            with cuda.stream(side), _asking_nothing():
+                self._try_out(1)
+            current.wait_stream(side)
+            # Other threads of this process may use the device meanwhile. A capture whose end fails stays on its stream.
+            with (
+                cuda.stream(current),
+                cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"),
+            ):
                 self._advance()
         except RuntimeError as error:
             # The end of a capture that broke off complains too; what broke it stands behind.
@@ -333,7 +356,7 @@ class _Batch:
             self.instruments.receipts[site].fired = times
         return graph.replay
 
-    def _try_out(self) -> None:
+    def _try_out(self, steps: int) -> None:
         """Take steps that count for nothing: no row writes, and what moved is put back."""
         assert self.logits is not None, "prompts are fed before anything is written"
         # Whatever the first of them lays out (sums of captures, room for tokens) is there when a capture begins.
@@ -343,7 +366,7 @@ class _Batch:
         before = [counter.clone() for counter in counters]
         places = {id(place): place.clone() for place in self._places()}
         self.writing.zero_()
-        for _ in range(_WARM_UP):
+        for _ in range(steps):
             self._advance()
             for counter, held in zip(counters, before, strict=True):
                 counter.copy_(held)

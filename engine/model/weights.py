@@ -17,7 +17,7 @@ from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.model.activations import ReadText, check_layer, check_neuron, stream_activations
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
-from srm_explorer.engine.model.device import array_of, tensor_of
+from srm_explorer.engine.model.device import array_of, exact_products, tensor_of
 from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.placement import at_hand
@@ -315,6 +315,7 @@ class Writing:
     norm: Any
 
     @classmethod
+    @exact_products()
     def of(cls, model: LoadedModel, layer: int, neuron: int) -> Writing | None:
         """Ask the model, by moving a neuron; None where the block adds something else."""
         site, stream = f"blocks.{layer}.mlp.hook_post", f"blocks.{layer}.hook_resid_post"
@@ -350,6 +351,7 @@ class Writing:
         return cls(gain * factor * math.prod(float(one) for one in later if one is not None), norm)
 
 
+@exact_products()
 def _check_direct(model: LoadedModel) -> None:
     """Refuse a model whose logits are not what `direct_logits` takes them for.
 

@@ -26,7 +26,11 @@ from transformers import (
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.blocks import Blocks
+from srm_explorer.engine.model.closed_form import is_written
+from srm_explorer.engine.model.device import set_tf32
 from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.weights import w_out_rows
 from tests.waiting import PATIENCE
 
 Break = Callable[[Path], Any]
@@ -266,3 +270,24 @@ def test_threads_that_wait_give_their_core_up_unless_somebody_says_how(given: di
         [sys.executable, "-c", code], env=left | given, capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     assert done.stdout.strip() == told
+
+
+def test_ways_are_compared_in_all_of_float32_whatever_products_a_run_is_allowed(
+    tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[bool] = []
+
+    def note(*_: Any, **__: Any) -> None:
+        allowed.append(bool(torch.backends.cuda.matmul.allow_tf32))
+
+    monkeypatch.setattr(Blocks, "_agrees", note)
+    try:
+        model = load_model(ModelSpec(name=str(tiny_gpt2_folder), device="cpu", tf32=True))
+        site = "blocks.1.mlp.hook_post"
+        with model.hooks([(site, note)]):
+            assert is_written(model, "blocks.1.hook_resid_post", site, (3,), w_out_rows(model, 1)[[3]])
+        assert len(allowed) > 2
+        assert not any(allowed)
+        assert torch.backends.cuda.matmul.allow_tf32
+    finally:
+        set_tf32(False)

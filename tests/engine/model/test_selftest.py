@@ -120,3 +120,17 @@ def test_a_library_that_leaves_the_cache_empty_is_named_with_the_other(
         self_test(tiny)
     lens = version("transformer-lens")
     assert caught.value.where == f"transformers {transformers.__version__} with transformer-lens {lens}"
+
+
+def test_products_of_ten_bits_are_allowed_their_rounding_and_no_others(tiny_gpt2: LoadedModel) -> None:
+    # About what factors of 10 bits come to, where a row alone is multiplied in float32.
+    single = replace(tiny_gpt2, dtype=torch.float32)
+    change = 3e-3
+    with sabotaged(mlp(tiny_gpt2), lambda out: out * (1 + change * (out.shape[0] > 1))):
+        with pytest.raises(ExplorerError, match="batch_vs_single differs"):
+            self_test(single)
+        assert self_test(replace(single, tf32=True)).batch_vs_single > 1e-4
+        change = 0.1
+        with pytest.raises(ExplorerError, match="batch_vs_single differs"):
+            self_test(replace(single, tf32=True))
+    self_test(tiny_gpt2)

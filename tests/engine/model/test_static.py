@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.model import layout, prepared, static
@@ -273,3 +274,64 @@ def test_a_step_asks_the_host_nothing(
         decode_static(model, rows_of(prompts), generation, captures_of(prompts), graphs="rehearsed")
     assert watch.operations > 100 * steps
     assert watch.elsewhere == []
+
+
+class PretendGraph:
+    """What `torch.cuda.graph` begins and ends a capture with; ending fails, as after what a capture forbids."""
+
+    begun = 0
+
+    def capture_begin(self, *_: Any, **__: Any) -> None:
+        PretendGraph.begun += 1
+
+    def capture_end(self) -> None:
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["asks the host", "fails otherwise"])
+def test_a_step_that_cannot_be_captured_is_refused_and_leaves_no_other_stream(
+    tiny_gpt2: LoadedModel, prompts: Prompts, monkeypatch: pytest.MonkeyPatch, asks: bool
+) -> None:
+    class Stream:
+        def __init__(self, *_: Any) -> None: ...
+        def wait_stream(self, other: Any) -> None: ...
+
+    usual = Stream()
+    current, modes = [usual], list[Any]([0])
+
+    class OnStream:
+        def __init__(self, stream: Any) -> None:
+            self.stream = stream
+
+        def __enter__(self) -> None:
+            self.before, current[0] = current[0], self.stream
+
+        def __exit__(self, *_: object) -> None:
+            current[0] = self.before
+
+    plain: Callable[[Any], None] = static._Batch._advance
+
+    def advance(batch: Any) -> None:
+        plain(batch)
+        if asks and modes[-1] == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+
+    monkeypatch.setattr(static._Batch, "_advance", advance)
+    monkeypatch.setattr(PretendGraph, "begun", 0)
+    pretended: dict[str, Any] = {
+        "Stream": Stream,
+        "current_stream": lambda _: current[0],
+        "stream": OnStream,
+        "graph_pool_handle": lambda: (0, 1),
+        "CUDAGraph": PretendGraph,
+        "synchronize": lambda: None,
+        "get_sync_debug_mode": lambda: modes[-1],
+        "set_sync_debug_mode": modes.append,
+    }
+    for name, instead in pretended.items():
+        monkeypatch.setattr(torch.cuda, name, instead)
+    monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: None, raising=False)
+    with pytest.raises(ExplorerError, match=r"cannot be captured as a CUDA graph: .*SRM_EXPLORER_GRAPHS=off") as caught:
+        decode_static(tiny_gpt2, rows_of(prompts), Generation(2), [], graphs="cuda")
+    assert ("synchronizing" if asks else "previous error") in str(caught.value)
+    assert (PretendGraph.begun, modes, current) == (0 if asks else 1, [0, "error", 0], [usual])
