@@ -28,7 +28,7 @@ from srm_explorer.engine.analyses import (
     tables_in,
     with_plane,
 )
-from srm_explorer.engine.experiment import available_presets, read_experiment
+from srm_explorer.engine.experiment import read_experiment
 from srm_explorer.engine.figures import PlaneChoice, count_of
 from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.figures.paper import ColumnWidth, plane_figure
@@ -40,7 +40,7 @@ from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import note, say, say_json, visible
-from srm_explorer.tui.cli.run import price
+from srm_explorer.tui.cli.run import price, spec_of
 from srm_explorer.tui.cli.tables import say_findings, say_tables
 from srm_explorer.tui.experiment.cost import estimate_here
 
@@ -62,8 +62,8 @@ def effects_command(
     as_json: bool,
     figure: Path | None = None,
     column: ColumnWidth = "single",
-) -> int:
-    """Print what is known of the effects on a session's texts, scoring them first where they are not; exit status.
+) -> None:
+    """Print what is known of the effects on a session's texts, scoring them first where they are not.
 
     Where a rule is all that is asked for, its findings alone, which need no model.
     """
@@ -80,7 +80,7 @@ def effects_command(
         if csv is not None and not as_json:
             note(f"the counts of every value written to {visible(str(csv))}")
         _draw(file, opened, findings, "the effects", as_json)
-        return 0
+        return
     arguments = {
         "rule": rule,
         "family": family,
@@ -94,10 +94,7 @@ def effects_command(
         asked = text is not None or npz is not None or controls or sites is not None
         score = asked or not (opened.effects or opened.is_imported)
     if score:
-        try:
-            findings = _scored(opened, path, arguments, quiet=as_json)
-        except KeyboardInterrupt:
-            return 130
+        findings = _scored(opened, path, arguments, quiet=as_json)
         if findings["told"]:
             note(findings["told"])
     else:
@@ -106,7 +103,6 @@ def effects_command(
     if npz is not None and not as_json:
         note(f"the vectors written to {npz}")
     _draw(file, opened, findings, "the effects", as_json)
-    return 0
 
 
 def _draw(file: FigureFile | None, session: Session, findings: dict[str, Any], what: str, as_json: bool) -> None:
@@ -132,20 +128,15 @@ def tokens_command(
     as_json: bool,
     figure: Path | None = None,
     column: ColumnWidth = "single",
-) -> int:
-    """Print what a session's conditions did to the logits of chosen tokens; exit status."""
+) -> None:
+    """Print what a session's conditions did to the logits of chosen tokens."""
     path = paths.session_path(session)
     opened, file = load_session(path), FigureFile.of(figure, column)
-    try:
-        findings = model_findings(
-            "tokens", {"tokens": tokens, "over": over, "family": family}, session=path, quiet=as_json
-        )
-    except KeyboardInterrupt:
-        return 130
+    arguments = {"tokens": tokens, "over": over, "family": family}
+    findings = model_findings("tokens", arguments, session=path, quiet=as_json)
     further = {"session": opened.name, "tokens": findings["tokens"], "over": findings["over"]}
     say_findings(findings, csv, as_json, "every row", most=MOST, **further)
     _draw(file, opened, findings, "the effects on these tokens", as_json)
-    return 0
 
 
 def patching_command(
@@ -158,19 +149,15 @@ def patching_command(
     as_json: bool,
     figure: Path | None = None,
     column: ColumnWidth = "single",
-) -> int:
-    """Print whether what a session patches is enough for a difference of logits, and needed; exit status."""
+) -> None:
+    """Print whether what a session patches is enough for a difference of logits, and needed."""
     path = paths.session_path(session)
     opened, file = load_session(path), FigureFile.of(figure, column)
     arguments = {"tokens": tokens, "answer": answer, "clean": clean, "family": family}
-    try:
-        findings = model_findings("patching", arguments, session=path, quiet=as_json)
-    except KeyboardInterrupt:
-        return 130
+    findings = model_findings("patching", arguments, session=path, quiet=as_json)
     further = {"session": opened.name, "difference": findings["difference"]}
     say_findings(findings, csv, as_json, "every row", most=MOST, **further)
     _draw(file, opened, findings, "the patches", as_json)
-    return 0
 
 
 def _continuation(file: Path) -> str:
@@ -256,7 +243,7 @@ def controls_command(
 
 def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_json: bool) -> None:
     """Print what an experiment with controls would cost, and run nothing."""
-    spec = _spec_of(named)
+    spec = spec_of(named)
     changes = [*overrides, *([] if neurons is None else [f"controls.neurons={neurons}"])]
     experiment, source = read_experiment(spec, overrides=changes)
     if source.note and not as_json:
@@ -290,14 +277,6 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
         say(f"run it: srm-explorer run {spec} {settings} --session NAME".strip())
     else:
         say(f"it has no controls; --neurons {19 * compared} plans the fewest that can give p = .05")
-
-
-def _spec_of(named: str) -> str:
-    """A session's name as the path of its file; anything else as it is."""
-    if "/" in named or named.endswith((".toml", ".json")) or named in available_presets():
-        return named
-    path = paths.session_path(named)
-    return str(path) if path.exists() else named
 
 
 def list_planes(session: str, by: Sequence[str], csv_file: Path | None, as_json: bool) -> None:

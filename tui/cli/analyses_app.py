@@ -26,7 +26,6 @@ from srm_explorer.tui.cli.options import (
     Width,
     about,
     argument,
-    end,
     taking,
 )
 
@@ -65,12 +64,12 @@ def effects(
     if tokens is not None:
         if score is not None or text is not None or sites is not None or controls or npz is not None or rule:
             raise BadParameter("--tokens reads logits and scores no texts: leave the other options out")
-        end(cli.analyses.tokens_command(session, tokens, over, family, csv, as_json, figure, column))
+        cli.analyses.tokens_command(session, tokens, over, family, csv, as_json, figure, column)
         return
     if over != "first":
         raise BadParameter("it is about --tokens: give them too", param_hint="--over")
     asked = (session, score, texts, text, sites, controls, npz, rule, family)
-    end(cli.analyses.effects_command(*asked, csv, as_json, figure, column))
+    cli.analyses.effects_command(*asked, csv, as_json, figure, column)
 
 
 @analyses_app.command()
@@ -86,7 +85,7 @@ def patching(
     as_json: Json = False,
 ) -> None:
     """Tell whether a patch suffices for an answer, and is needed."""
-    end(cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json, figure, column))
+    cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json, figure, column)
 
 
 @analyses_app.command()

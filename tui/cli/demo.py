@@ -22,8 +22,8 @@ _TEXT_LINES = 3
 
 def demo_command(no_open: bool) -> int:
     """Run the preset `demo`, or show it where it has run, and draw its charts; return the exit status."""
-    outcome, seconds, tokens = run_watched("demo", [], None, restart=False, quiet=False)
-    session = outcome.session
+    ran = run_watched("demo", [], None, restart=False, quiet=False)
+    outcome, session = ran.outcome, ran.outcome.session
     if session is None or outcome.status == "interrupted":
         say("the demo is interrupted; what is finished is kept, and `srm-explorer demo` goes on with it")
         return INTERRUPTED
@@ -38,7 +38,7 @@ def demo_command(no_open: bool) -> int:
     say("", *texts(session, width))
     say("", f"saved as {visible(str(outcome.path))}")
     if outcome.status == "finished":
-        say(f"{tokens:,} tokens in {seconds:.0f} s; the next start shows the saved session")
+        say(f"{ran.tokens:,} tokens in {ran.seconds:.0f} s; the next start shows the saved session")
     else:
         say("nothing was computed: this is the session saved before")
     name = shown_name(outcome)

@@ -12,7 +12,7 @@ from typing import Any
 
 from srm_explorer.engine.analyses import spreads_before
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import Experiment, ModelSpec, SpecSource, read_experiment
+from srm_explorer.engine.experiment import Experiment, ModelSpec, SpecSource, available_presets, read_experiment
 from srm_explorer.engine.figures import count_of, three_digits, unseen_caption
 from srm_explorer.engine.launch.start import outcome_line, start_run, usable_worker
 from srm_explorer.engine.launch.watch import Watch
@@ -28,20 +28,70 @@ from srm_explorer.tui.experiment.cost import Cost, estimate_here
 INTERRUPTED = 130
 
 
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """What came of a run under the eyes of a watch.
+
+    Attributes:
+        seconds: that this start took.
+        tokens: that it generated.
+    """
+
+    outcome: Outcome
+    seconds: float
+    tokens: int
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return INTERRUPTED if self.outcome.status == "interrupted" else 0
+
+    def lines(self) -> list[str]:
+        """What came of it, where it is, and how to look at it."""
+        session, lines = self.outcome.session, [outcome_line(self.outcome, self.seconds, self.tokens)]
+        if session is None:
+            return lines
+        if is_demo(session):
+            what = "demo model: a small model that ships with the program; its results show how it works, no more"
+            lines.append(what)
+        look = "survey" if session.spec.survey else "show"
+        return [*lines, f"saved as {self.outcome.path}", f"look at it: srm-explorer {look} {shown_name(self.outcome)}"]
+
+    def summary(self) -> dict[str, Any]:
+        """The same, as plain data."""
+        outcome, session = self.outcome, self.outcome.session
+        return {
+            "session": outcome.path,
+            "name": outcome.path.stem,
+            "how": outcome.status,
+            "state": session.state if session else None,
+            "runs": len(session.runs) if session else 0,
+            "planned": session.planned_runs if session else None,
+            "neurons": session.standing.to_dict() if session and session.standing else None,
+            "resumed": outcome.resumed,
+            "tokens": self.tokens,
+            "seconds": round(self.seconds, 3),
+            "is_demo": is_demo(session) if session else None,
+            "notes": list(outcome.notes),
+        }
+
+    def say(self, as_json: bool) -> None:
+        """Print it."""
+        if as_json:
+            say_json(self.summary(), "outcome")
+        else:
+            say(*self.lines())
+
+
 def run_command(spec: str, overrides: Sequence[str], session: str | None, restart: bool, as_json: bool) -> int:
     """Run an experiment, or go on with it, or show that it is finished; return the exit status."""
-    outcome, seconds, tokens = run_watched(spec, overrides, session, restart=restart, quiet=as_json)
-    if as_json:
-        say_json(outcome_summary(outcome, seconds, tokens), "outcome")
-    else:
-        say(*outcome_lines(outcome, seconds, tokens))
-    return INTERRUPTED if outcome.status == "interrupted" else 0
+    ran = run_watched(spec, overrides, session, restart=restart, quiet=as_json)
+    ran.say(as_json)
+    return ran.status
 
 
-def run_watched(
-    spec: str, overrides: Sequence[str], session: str | None, *, restart: bool, quiet: bool
-) -> tuple[Outcome, float, int]:
-    """Run an experiment under the eyes of a watch; return what came of it, seconds and tokens of this start."""
+def run_watched(spec: str, overrides: Sequence[str], session: str | None, *, restart: bool, quiet: bool) -> Ran:
+    """Run an experiment under the eyes of a watch."""
     experiment, source = read_experiment(spec, overrides=overrides)
     path = default_path(experiment, source.name) if session is None else session_path(session)
     return run_experiment_watched(experiment, source, path, restart=restart, quiet=quiet)
@@ -49,7 +99,7 @@ def run_watched(
 
 def run_experiment_watched(
     experiment: Experiment, source: SpecSource, path: Path, *, restart: bool, quiet: bool
-) -> tuple[Outcome, float, int]:
+) -> Ran:
     """The same of an experiment that was read.
 
     Args:
@@ -68,7 +118,7 @@ def run_experiment_watched(
                 note(line)
     if quiet:
         outcome = dataclasses.replace(outcome, notes=tuple(dict.fromkeys((*notes, *outcome.notes))))
-    return outcome, time.monotonic() - began, watch.last.tokens
+    return Ran(outcome, time.monotonic() - began, watch.last.tokens)
 
 
 def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:
@@ -77,17 +127,6 @@ def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restar
         if cost:
             watch.say(cost)
         return start_run(experiment, base, path, watch, restart=restart)
-
-
-def outcome_lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:
-    """What came of a run, where it is, and how to look at it."""
-    session, lines = outcome.session, [outcome_line(outcome, seconds, tokens)]
-    if session is None:
-        return lines
-    if is_demo(session):
-        lines.append("demo model: a small model that ships with the program; its results show how it works, no more")
-    look = "survey" if session.spec.survey else "show"
-    return [*lines, f"saved as {outcome.path}", f"look at it: srm-explorer {look} {shown_name(outcome)}"]
 
 
 def is_demo(session: Session) -> bool:
@@ -99,23 +138,12 @@ def shown_name(outcome: Outcome) -> str:
     return outcome.path.stem if session_path(outcome.path.stem) == outcome.path else str(outcome.path)
 
 
-def outcome_summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
-    """The same, as plain data."""
-    session = outcome.session
-    return {
-        "session": outcome.path,
-        "name": outcome.path.stem,
-        "how": outcome.status,
-        "state": session.state if session else None,
-        "runs": len(session.runs) if session else 0,
-        "planned": session.planned_runs if session else None,
-        "neurons": session.standing.to_dict() if session and session.standing else None,
-        "resumed": outcome.resumed,
-        "tokens": tokens,
-        "seconds": round(seconds, 3),
-        "is_demo": is_demo(session) if session else None,
-        "notes": list(outcome.notes),
-    }
+def spec_of(named: str) -> str:
+    """A session's name as the path of its file; anything else as it is."""
+    if "/" in named or named.endswith((".toml", ".json")) or named in available_presets():
+        return named
+    path = session_path(named)
+    return str(path) if path.exists() else named
 
 
 def price(cost: Cost, pace: Pace) -> str:

@@ -31,15 +31,7 @@ from srm_explorer.tui.charts.survey_map import paint_survey_map
 from srm_explorer.tui.cli import pictures
 from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import note, say, say_json, screen_size, visible
-from srm_explorer.tui.cli.run import (
-    INTERRUPTED,
-    measure_here,
-    outcome_lines,
-    outcome_summary,
-    price,
-    run_experiment_watched,
-    say_plan,
-)
+from srm_explorer.tui.cli.run import measure_here, price, run_experiment_watched, say_plan, spec_of
 from srm_explorer.tui.cli.tables import say_tables
 from srm_explorer.tui.experiment.cost import estimate_here
 from srm_explorer.tui.explorer.draft import as_draft
@@ -103,24 +95,22 @@ def survey_command(
     plan: bool,
 ) -> int:
     """Survey the neurons of an experiment, or go on with it, and tell what came of it; exit status."""
-    spec, changes = _spec_of(named), _changes(overrides, what)
+    spec, changes = spec_of(named), [*overrides, *what.overrides]
     file = _checked(view)
     if plan:
         _plan(spec, changes, as_json=view.as_json)
         return 0
     experiment, source = _read(spec, changes)
     path = default_path(experiment, source.name) if session is None else paths.session_path(session)
-    outcome, seconds, tokens = run_experiment_watched(experiment, source, path, restart=restart, quiet=view.as_json)
-    status = INTERRUPTED if outcome.status == "interrupted" else 0
-    done = outcome.session if _is_told(outcome.session) else None
-    summary = outcome_summary(outcome, seconds, tokens)
+    ran = run_experiment_watched(experiment, source, path, restart=restart, quiet=view.as_json)
+    done = ran.outcome.session if _is_told(ran.outcome.session) else None
     if not view.as_json:
-        say(*outcome_lines(outcome, seconds, tokens), *([""] if done is not None else []))
+        say(*ran.lines(), *([""] if done is not None else []))
     elif done is None:
-        say_json({**summary, "tables": []}, "survey")
+        say_json({**ran.summary(), "tables": []}, "survey")
     if done is not None:
-        _tell(done, view, file, summary)
-    return status
+        _tell(done, view, file, ran.summary())
+    return ran.status
 
 
 def show_survey(session: str, view: SurveyView) -> None:
@@ -144,12 +134,9 @@ def open_cell(session: str, cell: str, save_as: str | None, *, plan: bool, resta
         say_plan(experiment, base, None, as_json)
         return 0
     source = SpecSource(path.stem, base)
-    outcome, seconds, tokens = run_experiment_watched(experiment, source, path, restart=restart, quiet=as_json)
-    if as_json:
-        say_json(outcome_summary(outcome, seconds, tokens), "outcome")
-    else:
-        say(*outcome_lines(outcome, seconds, tokens))
-    return INTERRUPTED if outcome.status == "interrupted" else 0
+    ran = run_experiment_watched(experiment, source, path, restart=restart, quiet=as_json)
+    ran.say(as_json)
+    return ran.status
 
 
 def is_survey(named: str) -> bool:
@@ -158,18 +145,6 @@ def is_survey(named: str) -> bool:
         return False
     path = paths.session_path(named)
     return path.exists() and bool(load_session(path).spec.survey)
-
-
-def _spec_of(named: str) -> str:
-    """A session's name as the path of its file; anything else as it is."""
-    if "/" in named or named.endswith((".toml", ".json")) or named in available_presets():
-        return named
-    path = paths.session_path(named)
-    return str(path) if path.exists() else named
-
-
-def _changes(overrides: Sequence[str], what: SurveyRun) -> list[str]:
-    return [*overrides, *what.overrides]
 
 
 def _read(spec: str, changes: Sequence[str]) -> tuple[Experiment, SpecSource]:
