@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         demo,
         doctor,
         ensembles,
+        figures,
         imports,
         keys,
         neuron,

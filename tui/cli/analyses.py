@@ -31,7 +31,7 @@ from srm_explorer.engine.analyses import (
 from srm_explorer.engine.experiment import read_experiment
 from srm_explorer.engine.figures import PlaneChoice, count_of
 from srm_explorer.engine.figures.captions import exploratory_line
-from srm_explorer.engine.figures.paper import ColumnWidth, plane_figure
+from srm_explorer.engine.figures.paper import plane_figure
 from srm_explorer.engine.io.files import check_writable, read_text
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.launch.start import model_findings, outside_vectors
@@ -60,8 +60,7 @@ def effects_command(
     family: str | None,
     csv: Path | None,
     as_json: bool,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
+    file: FigureFile | None,
 ) -> None:
     """Print what is known of the effects on a session's texts, scoring them first where they are not.
 
@@ -69,7 +68,6 @@ def effects_command(
     """
     path = paths.session_path(session)
     opened = load_session(path)
-    file = FigureFile.of(figure, column)
     if rule is not None and score is None and text is None and npz is None and not controls and sites is None:
         findings = collapse_study(opened, {"rule": rule, "family": family})
         further = {"session": opened.name, "rule": rule}
@@ -126,12 +124,11 @@ def tokens_command(
     family: str | None,
     csv: Path | None,
     as_json: bool,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
+    file: FigureFile | None,
 ) -> None:
     """Print what a session's conditions did to the logits of chosen tokens."""
     path = paths.session_path(session)
-    opened, file = load_session(path), FigureFile.of(figure, column)
+    opened = load_session(path)
     arguments = {"tokens": tokens, "over": over, "family": family}
     findings = model_findings("tokens", arguments, session=path, quiet=as_json)
     further = {"session": opened.name, "tokens": findings["tokens"], "over": findings["over"]}
@@ -147,12 +144,11 @@ def patching_command(
     family: str | None,
     csv: Path | None,
     as_json: bool,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
+    file: FigureFile | None,
 ) -> None:
     """Print whether what a session patches is enough for a difference of logits, and needed."""
     path = paths.session_path(session)
-    opened, file = load_session(path), FigureFile.of(figure, column)
+    opened = load_session(path)
     arguments = {"tokens": tokens, "answer": answer, "clean": clean, "family": family}
     findings = model_findings("patching", arguments, session=path, quiet=as_json)
     further = {"session": opened.name, "difference": findings["difference"]}
@@ -210,11 +206,10 @@ def dose_command(
     family: str | None,
     csv_file: Path | None,
     as_json: bool,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
+    file: FigureFile | None,
 ) -> None:
     """Print how a plane's quantities follow the value, over units."""
-    opened, file = load_session(paths.session_path(session)), FigureFile.of(figure, column)
+    opened = load_session(paths.session_path(session))
     arguments = {"plane": plane, "interest": interest, "resamples": resamples, "seed": seed, "family": family}
     findings = dose_study(opened, arguments)
     further = {name: findings[name] for name in ("plane", "interest")}
@@ -230,11 +225,10 @@ def controls_command(
     candidates: int | None,
     csv_file: Path | None,
     as_json: bool,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
+    file: FigureFile | None,
 ) -> None:
     """Print how the target of a session ranks among its controls, and which those are."""
-    opened, file = load_session(paths.session_path(session)), FigureFile.of(figure, column)
+    opened = load_session(paths.session_path(session))
     findings = marked(controls_study(opened, {"by": by, "chosen": chosen, "candidates": candidates}), opened)
     further = {name: findings[name] for name in ("chosen", "candidates", "looked_at")}
     say_findings(findings, csv_file, as_json, "both tables", session=opened.name, by=by, **further)
@@ -380,8 +374,7 @@ def find_planes(
     seed: int,
     csv_file: Path | None,
     as_json: bool,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
+    file: FigureFile | None,
 ) -> None:
     """Search planes and print the best."""
     asked = [
@@ -389,7 +382,7 @@ def find_planes(
     ]
     if len(asked) > 1:
         raise ExplorerError(f"{' and '.join(asked)} ask for different planes", remedy="give one of them")
-    opened, file = load_session(paths.session_path(session)), FigureFile.of(figure, column)
+    opened = load_session(paths.session_path(session))
     arguments = {
         "neuron": neuron,
         "among": "all" if every else "changed" if changed is not None else "partners",

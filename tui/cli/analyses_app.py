@@ -64,12 +64,14 @@ def effects(
     if tokens is not None:
         if score is not None or text is not None or sites is not None or controls or npz is not None or rule:
             raise BadParameter("--tokens reads logits and scores no texts: leave the other options out")
-        cli.analyses.tokens_command(session, tokens, over, family, csv, as_json, figure, column)
+        file = cli.figures.FigureFile.of(figure, column)
+        cli.analyses.tokens_command(session, tokens, over, family, csv, as_json, file)
         return
     if over != "first":
         raise BadParameter("it is about --tokens: give them too", param_hint="--over")
     asked = (session, score, texts, text, sites, controls, npz, rule, family)
-    cli.analyses.effects_command(*asked, csv, as_json, figure, column)
+    file = cli.figures.FigureFile.of(figure, column)
+    cli.analyses.effects_command(*asked, csv, as_json, file)
 
 
 @analyses_app.command()
@@ -85,7 +87,8 @@ def patching(
     as_json: Json = False,
 ) -> None:
     """Tell whether a patch suffices for an answer, and is needed."""
-    cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json, figure, column)
+    file = cli.figures.FigureFile.of(figure, column)
+    cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json, file)
 
 
 @analyses_app.command()
@@ -122,7 +125,8 @@ def dose(
     as_json: Json = False,
 ) -> None:
     """Follow a plane's quantities over the value, unit by unit."""
-    cli.analyses.dose_command(session, plane, interest, resamples, seed, family, csv, as_json, figure, column)
+    file = cli.figures.FigureFile.of(figure, column)
+    cli.analyses.dose_command(session, plane, interest, resamples, seed, family, csv, as_json, file)
 
 
 @analyses_app.command()
@@ -161,7 +165,8 @@ def planes(
         )
     if find:
         searched = (neuron, every, changed, criterion, groups or (), site, seed)
-        cli.analyses.find_planes(session, *searched, csv, as_json, figure, column)
+        file = cli.figures.FigureFile.of(figure, column)
+        cli.analyses.find_planes(session, *searched, csv, as_json, file)
         return
     chosen = [] if by == "pooled" else [name.strip() for name in by.split(",")]
     if add is not None:
@@ -197,7 +202,8 @@ def controls(
         return
     if neurons is not None or overrides:
         raise BadParameter("this plans a run: give --plan too", param_hint="--neurons")
-    cli.analyses.controls_command(session, by, chosen, candidates, csv, as_json, figure, column)
+    file = cli.figures.FigureFile.of(figure, column)
+    cli.analyses.controls_command(session, by, chosen, candidates, csv, as_json, file)
 
 
 @analyses_app.command()
@@ -252,4 +258,5 @@ def neuron(
     query = cli.neuron.NeuronQuery(
         model, layer, neuron, prompts, text, skip, session, top, all_layers, device, *feeding
     )
-    cli.neuron.neuron_command(query, csv, as_json, width, height, figure, column)
+    file = cli.figures.FigureFile.of(figure, column)
+    cli.neuron.neuron_command(query, csv, as_json, width, height, file)

@@ -304,7 +304,8 @@ def survey(
             raise BadParameter(f"it opens a neuron of a survey that was made: leave out {beside}", param_hint="--open")
         end(cli.survey.open_cell(named, cell, session, plan=plan, restart=restart, as_json=as_json))
         return
-    view = cli.survey.SurveyView(settings, chart, top, csv, figure, column, width, height, as_json)
+    file = cli.figures.FigureFile.of(figure, column)
+    view = cli.survey.SurveyView(settings, chart, top, csv, file, width, height, as_json)
     if not begins and cli.survey.is_survey(named):
         cli.survey.show_survey(named, view)
         return
@@ -343,7 +344,8 @@ def sweep(
     if a is None or b is None:
         hint = "--a" if a is None else "--b"
         raise BadParameter("name the plane: --a and --b, or --basis and --ensemble", param_hint=hint)
-    cli.sweep.sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height, reduce, figure, column)
+    file = cli.figures.FigureFile.of(figure, column)
+    cli.sweep.sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height, reduce, file)
 
 
 @app.command()
@@ -380,25 +382,10 @@ def show(
         raise BadParameter("choose one of --minus-arithmetic and --axis-out")
     transform = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
     split = seed if held_out else None
-    cli.show.show_command(
-        session,
-        chart,
-        view,
-        plane,
-        threshold,
-        by,
-        as_json,
-        width,
-        height,
-        transform,
-        plain,
-        chance,
-        family,
-        split,
-        details,
-        figure,
-        column,
-    )
+    grouping = [] if by in ("", "pooled") else [name.strip() for name in by.split(",")]
+    choice = cli.show.ChartChoice(chart, view, threshold, grouping, transform, plain, chance, family, details)
+    file = cli.figures.FigureFile.of(figure, column)
+    cli.show.show_command(session, choice, plane, split, file, as_json, width, height)
 
 
 app.command("export")(export_session)

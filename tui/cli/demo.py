@@ -12,7 +12,7 @@ from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.tui.cli.output import fields, flush, say, screen_size, visible
 from srm_explorer.tui.cli.run import INTERRUPTED, run_watched, shown_name
 from srm_explorer.tui.cli.screen import has_terminal, open_explorer
-from srm_explorer.tui.cli.show import header_lines, show_plane
+from srm_explorer.tui.cli.show import ChartChoice, header_lines, show_plane
 from srm_explorer.tui.explorer.startup import LaunchOptions
 
 END_OF_TEXT = "<|endoftext|>"
@@ -34,7 +34,7 @@ def demo_command(no_open: bool) -> int:
         def explain(threshold: float, plane: PlaneRecord = plane) -> Sequence[str]:
             return legend_in_words(session, plane, threshold, width)
 
-        show_plane(session, plane, None, None, None, [], width, height, explain)
+        show_plane(session, plane, ChartChoice(), width, height, explain)
     say("", *texts(session, width))
     say("", f"saved as {visible(str(outcome.path))}")
     if outcome.status == "finished":

@@ -10,7 +10,6 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.analyses import tables_in
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.figures import HistogramFigure
-from srm_explorer.engine.figures.paper import ColumnWidth
 from srm_explorer.engine.launch.start import model_findings
 from srm_explorer.engine.session import load_session
 from srm_explorer.engine.worker import read_model
@@ -68,13 +67,11 @@ def neuron_command(
     as_json: bool,
     width: int | None,
     height: int | None,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
+    file: FigureFile | None,
 ) -> None:
     """Print the card of a neuron, or how much the neurons of a layer, or of every layer, are used."""
     path = None if query.session is None else paths.session_path(query.session)
     model, sets = _model(query, path), _sets(query, path)
-    file = FigureFile.of(figure, column)
     if file is not None and (query.neuron is None or (not sets and path is None)):
         what = "a figure is of one neuron's activations on texts"
         raise ExplorerError(what, where="--figure", remedy="name a layer, a neuron, and texts to read")

@@ -23,7 +23,6 @@ from srm_explorer.engine.analyses import (
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import dipped
 from srm_explorer.engine.figures.captions import exploratory_line
-from srm_explorer.engine.figures.paper import ColumnWidth
 from srm_explorer.engine.launch.watch import Watch, holding, stoppable
 from srm_explorer.engine.runs import Stopped
 from srm_explorer.engine.runs.manage import rename_session
@@ -357,8 +356,7 @@ def diff_command(
     size: tuple[int | None, int | None],
     csv_file: Path | None,
     as_json: bool,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
+    file: FigureFile | None,
 ) -> None:
     """Print what each of several sessions did and each less the first; of two, or one, the difference of two groups.
 
@@ -369,7 +367,7 @@ def diff_command(
     if named and len(files) > 2:
         what = "groups and halves are compared of two sessions, or within one"
         raise ExplorerError(what, remedy="name two sessions, or leave --groups and --held-out out")
-    opened, file = [load_session(path) for path in files], FigureFile.of(figure, column)
+    opened = [load_session(path) for path in files]
     arguments = {
         "other": str(files[1]) if others else None,
         "plane": plane,

@@ -161,7 +161,8 @@ def diff_sessions(
 ) -> None:
     """Compare up to eight sessions, of any neurons and models, or two groups of one: effects, curves, experiments."""
     chosen = (plane, groups, a_group, b_group, resamples, seed, family, held_out)
-    cli.sessions.diff_command(session, others or [], *chosen, chart, (width, height), csv, as_json, figure, column)
+    file = cli.figures.FigureFile.of(figure, column)
+    cli.sessions.diff_command(session, others or [], *chosen, chart, (width, height), csv, as_json, file)
 
 
 @sessions_app.command("ledger")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine import ExplorerError, paths
@@ -29,7 +28,7 @@ from srm_explorer.engine.figures import (
 )
 from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.figures.html import session_facts
-from srm_explorer.engine.figures.paper import ColumnWidth, Drawn
+from srm_explorer.engine.figures.paper import Drawn
 from srm_explorer.engine.runs.journal_reader import writer_pid
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.dose import paint_dose
@@ -61,26 +60,53 @@ from srm_explorer.tui.cli.summary import certainty_json, group_table, sweep_json
 from srm_explorer.tui.text import wrapped
 
 
+@dataclasses.dataclass(frozen=True)
+class ChartChoice:
+    """What is drawn of a plane, and how.
+
+    Attributes:
+        chart: "polar", "thresholds" or "dose"; None for the first two.
+        view: what the polar chart shows, `telling_view` by default.
+        threshold: the one the table and the polar chart count above, `telling_threshold` by default.
+        grouping: as `swept_groups` takes it.
+        transform: what is done to the vectors before they are drawn.
+        plain: whether charts leave out bands, chance and arithmetic.
+        chance: the kind of chance that is drawn; the most telling one by default.
+        family: that the tests belong to; that of all such tests by default.
+        details: whether legends say everything, in place of a table.
+    """
+
+    chart: str | None = None
+    view: View | None = None
+    threshold: float | None = None
+    grouping: Sequence[str] = ()
+    transform: Transform = "observed"
+    plain: bool = False
+    chance: str | None = None
+    family: str | None = None
+    details: bool = False
+
+
 def show_command(
     session: str,
-    chart: str | None,
-    view: View | None,
+    choice: ChartChoice,
     plane: int | None,
-    threshold: float | None,
-    by: str,
+    split: int | None,
+    file: FigureFile | None,
     as_json: bool,
     width: int | None,
     height: int | None,
-    transform: Transform = "observed",
-    plain: bool = False,
-    chance: str | None = None,
-    family: str | None = None,
-    split: int | None = None,
-    details: bool = False,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
 ) -> None:
-    opened, file = load_session(paths.session_path(session)), FigureFile.of(figure, column)
+    """Print what a session is and its planes, or write a chart of one of them.
+
+    Args:
+        plane: which, from 1; None for all.
+        split: seed by which the planes are made anew on half of the units, to show the other half; None for neither.
+        file: for the chart, in place of what is printed as text.
+        width: columns of a chart.
+        height: rows of a chart.
+    """
+    opened, chart = load_session(paths.session_path(session)), choice.chart
     # A session may have none: what was done can still be told.
     chosen = _planes(opened, plane) if opened.planes or plane is not None or chart is not None else ()
     if split is not None:
@@ -89,19 +115,19 @@ def show_command(
 
         halved = [held_out(opened, record, split) for record in chosen]
         opened, chosen = opened.changed(planes=(*opened.planes, *halved)), halved
-    grouping = [] if by in ("", "pooled") else [name.strip() for name in by.split(",")]
     if file is not None:
         if len(chosen) != 1:
             remedy = f"choose --plane 1 to {len(chosen)}" if chosen else no_plane(opened).partition(": ")[2]
             raise ExplorerError(f"a figure is of one plane, it has {len(chosen)}", where=opened.name, remedy=remedy)
-        shown = _Shown.of(opened, chosen[0], chart, threshold, grouping, transform, plain, chance, family)
-        named = view if view == "compass" and chart in (None, "polar") else chart or "polar"
+        # A figure's legend is short, whatever is asked for here.
+        shown = _Shown.of(opened, chosen[0], dataclasses.replace(choice, details=False))
+        named = choice.view if choice.view == "compass" and chart in (None, "polar") else chart or "polar"
         what = f"{named} of {plane_title(chosen[0])}"
-        file.write(shown.figure(chart or "polar", view, threshold), what, quiet=as_json, beside=False)
+        file.write(shown.figure(chart or "polar"), what, quiet=as_json, beside=False)
         if not as_json:
             return
     if as_json:
-        say_json(session_json(opened, chosen, grouping, threshold, family), "show")
+        say_json(session_json(opened, chosen, choice), "show")
         return
     say(*header_lines(opened))
     if opened.spec.survey:
@@ -109,21 +135,7 @@ def show_command(
     if not chosen:
         say("", no_plane(opened))
     for record in chosen:
-        size = screen_size(width, height)
-        show_plane(
-            opened,
-            record,
-            chart,
-            view,
-            threshold,
-            grouping,
-            *size,
-            transform=transform,
-            plain=plain,
-            chance=chance,
-            family=family,
-            details=details,
-        )
+        show_plane(opened, record, choice, *screen_size(width, height))
 
 
 def header_lines(session: Session) -> list[str]:
@@ -144,61 +156,44 @@ def no_plane(session: Session) -> str:
 def show_plane(
     session: Session,
     plane: PlaneRecord,
-    chart: str | None,
-    view: View | None,
-    threshold: float | None,
-    grouping: Sequence[str],
+    choice: ChartChoice,
     width: int,
     height: int,
     explain: Callable[[float], Sequence[str]] | None = None,
-    transform: Transform = "observed",
-    plain: bool = False,
-    chance: str | None = None,
-    family: str | None = None,
-    details: bool = False,
 ) -> None:
     """Print one plane of a session: a table of its groups, then the chart asked for, or polar and thresholds.
 
     Args:
         session: with at least one run.
         plane: one of its planes.
-        chart: "polar", "thresholds" or "dose"; None for the first two.
-        view: what the polar chart shows, `telling_view` by default.
-        threshold: the one the table and the polar chart count above, `telling_threshold` by default.
-        grouping: as `swept_groups` takes it.
         width: columns of a chart.
         height: rows of a chart.
         explain: gives lines to print under the table, of the threshold it counts above.
-        transform: what is done to the vectors before they are drawn.
-        plain: whether charts leave out bands, chance and arithmetic.
-        chance: the kind of chance that is drawn; the most telling one by default.
-        family: that the tests belong to; that of all such tests by default.
-        details: whether legends say everything, in place of a table.
     """
-    whole = _Shown.of(session, plane, chart, threshold, grouping, transform, plain, chance, family, details)
+    whole, chart = _Shown.of(session, plane, choice), choice.chart
     subject, groups, level, by = whole.subject, whole.groups, whole.level, whole.subject.by
     bands = subject.bands
 
     def chart_text(kind: str, cells: Callable[[], Picture]) -> str:
-        return pictures.chart(cells, lambda: whole.figure(kind, view, threshold), width, height)
+        return pictures.chart(cells, lambda: whole.figure(kind), width, height)
 
     colour = colour_wanted()
     lines = fields([("plane", plane_title(plane))], width=table_width())
-    energies = energies_by_group(session, plane, grouping)
+    energies = energies_by_group(session, plane, choice.grouping)
     say("", *(bold(line, colour=colour) for line in lines), *group_table(groups, level, table_width(), energies))
     if explain is not None:
         say("", *explain(level))
     warnings = _warnings(session, plane, groups)
     shown = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
     if shown is not None and chart in ("polar", None):
-        seen = view or telling_view(groups)
+        seen = choice.view or telling_view(groups)
         say("", chart_text("polar", lambda: polar_picture(subject, shown, seen, level, width, height)))
     if shown is not None and chart in ("thresholds", None):
         counts = threshold_figure(subject, shown, level)
         say("", chart_text("thresholds", lambda: paint_thresholds(counts, width, height)))
     if chart == "dose":
-        say("", chart_text("dose", lambda: paint_dose(dose_figure(subject, threshold), width, height)))
-    if bands is not None and (left_out := chance_left_out(session, plane, by, chance)):
+        say("", chart_text("dose", lambda: paint_dose(dose_figure(subject, choice.threshold), width, height)))
+    if bands is not None and (left_out := chance_left_out(session, plane, by, choice.chance)):
         say("", *_wrapped(left_out))
     if bands is not None and bands.counted and any(band.q_arithmetic is not None for band in bands.groups):
         say("", *_wrapped(visible(bands.counted)))
@@ -214,40 +209,39 @@ class _Shown:
         level: threshold that is counted above.
     """
 
+    choice: ChartChoice
     subject: Subject
     groups: tuple[SweptGroup, ...]
     level: float
 
     @classmethod
-    def of(
-        cls,
-        session: Session,
-        plane: PlaneRecord,
-        chart: str | None,
-        threshold: float | None,
-        grouping: Sequence[str],
-        transform: Transform,
-        plain: bool,
-        chance: str | None,
-        family: str | None,
-        details: bool = False,
-    ) -> _Shown:
-        groups = _swept(session, plane, grouping, threshold)
-        level = telling_threshold(groups) if threshold is None else threshold
-        by = (CONDITION,) if chart == "dose" else tuple(grouping)
-        bands = None if plain or transform == "axis out" else known_bands(session, plane, by, chance, family=family)
+    def of(cls, session: Session, plane: PlaneRecord, choice: ChartChoice) -> _Shown:
+        groups = _swept(session, plane, choice)
+        level = telling_threshold(groups) if choice.threshold is None else choice.threshold
+        by = (CONDITION,) if choice.chart == "dose" else tuple(choice.grouping)
+        bands = None
+        if not choice.plain and choice.transform != "axis out":
+            bands = known_bands(session, plane, by, choice.chance, family=choice.family)
         subject = Subject(
-            session, plane, by, True, lambda: groups, transform, bands=bands, plain=plain, details=details
+            session,
+            plane,
+            by,
+            True,
+            lambda: groups,
+            choice.transform,
+            bands=bands,
+            plain=choice.plain,
+            details=choice.details,
         )
-        return cls(subject, groups, level)
+        return cls(choice, subject, groups, level)
 
-    def figure(self, chart: str, view: View | None, threshold: float | None) -> Drawn:
+    def figure(self, chart: str) -> Drawn:
         if chart == "dose":
-            return dose_figure(self.subject, threshold)
+            return dose_figure(self.subject, self.choice.threshold)
         shown = self.subject.view(thresholds=self.groups[0].sweep.thresholds)
         if chart == "thresholds":
             return threshold_figure(self.subject, shown, self.level)
-        chosen = view or telling_view(self.groups)
+        chosen = self.choice.view or telling_view(self.groups)
         if chosen == "compass":
             return compass_figure(self.subject, shown)
         return polar_figure(self.subject, shown, chosen, self.level)
@@ -322,13 +316,7 @@ def _is_running(session: Session) -> bool:
     return session.path is not None and writer_pid(paths.run_folder(session.path)) is not None
 
 
-def session_json(
-    session: Session,
-    planes: Sequence[PlaneRecord],
-    grouping: Sequence[str],
-    threshold: float | None,
-    family: str | None = None,
-) -> dict[str, Any]:
+def session_json(session: Session, planes: Sequence[PlaneRecord], choice: ChartChoice) -> dict[str, Any]:
     return {
         "session": session.name,
         "path": str(session.path),
@@ -346,7 +334,7 @@ def session_json(
         "conditions": [condition.label for condition in session.conditions if condition.kind != "control"],
         "controls": session.spec.controls.neurons,
         "spec": session.spec.to_dict(),
-        "planes": [_plane_json(session, plane, grouping, threshold, family) for plane in planes],
+        "planes": [_plane_json(session, plane, choice) for plane in planes],
     }
 
 
@@ -368,12 +356,10 @@ def _planes(session: Session, number: int | None) -> Sequence[PlaneRecord]:
     return (session.planes[number - 1],)
 
 
-def _swept(
-    session: Session, plane: PlaneRecord, grouping: Sequence[str], threshold: float | None
-) -> tuple[SweptGroup, ...]:
-    levels = session.spec.spotlight.thresholds
+def _swept(session: Session, plane: PlaneRecord, choice: ChartChoice) -> tuple[SweptGroup, ...]:
+    levels, threshold = session.spec.spotlight.thresholds, choice.threshold
     extra = () if threshold is None or threshold in levels else (threshold,)
-    return swept_groups(session, plane, grouping, (*levels, *extra))
+    return swept_groups(session, plane, choice.grouping, (*levels, *extra))
 
 
 def _warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> list[str]:
@@ -381,12 +367,10 @@ def _warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]
     return [visible(warning) for warning in (*swept, *session_warnings(session, plane, groups))]
 
 
-def _plane_json(
-    session: Session, plane: PlaneRecord, grouping: Sequence[str], threshold: float | None, family: str | None
-) -> dict[str, Any]:
-    groups = _swept(session, plane, grouping, threshold)
+def _plane_json(session: Session, plane: PlaneRecord, choice: ChartChoice) -> dict[str, Any]:
+    groups, grouping = _swept(session, plane, choice), choice.grouping
     a, b = plane_captions(plane)
-    bands = known_bands(session, plane, grouping, every_kind=True, family=family)
+    bands = known_bands(session, plane, grouping, every_kind=True, family=choice.family)
     predicted = predictions_of(session, plane, groups, grouping)
     energies = energies_by_group(session, plane, grouping)
     return {

@@ -22,7 +22,6 @@ from srm_explorer.engine.analyses import (
 from srm_explorer.engine.experiment import Experiment, SpecSource, available_presets, read_experiment
 from srm_explorer.engine.experiment.survey_file import survey_overrides
 from srm_explorer.engine.figures import HistogramFigure, SurveyMapFigure
-from srm_explorer.engine.figures.paper import ColumnWidth
 from srm_explorer.engine.io.files import check_writable, write_atomic
 from srm_explorer.engine.runs import default_path, read_inputs
 from srm_explorer.engine.session import Session, load_session
@@ -72,8 +71,7 @@ class SurveyView:
     chart: Literal["distribution", "map", "none"] = "distribution"
     most: int = MOST
     csv: Path | None = None
-    figure: Path | None = None
-    column: ColumnWidth = "single"
+    file: FigureFile | None = None
     width: int | None = None
     height: int | None = None
     as_json: bool = False
@@ -82,6 +80,11 @@ class SurveyView:
     def asked(self) -> dict[str, Any]:
         """The settings that were given."""
         return {name: value for name, value in self.settings.items() if value is not None}
+
+    def check(self) -> None:
+        """Make sure that its table can be written, before anything is computed for it."""
+        if self.csv is not None:
+            check_writable(paths.absolute(self.csv).parent)
 
 
 def survey_command(
@@ -96,7 +99,7 @@ def survey_command(
 ) -> int:
     """Survey the neurons of an experiment, or go on with it, and tell what came of it; exit status."""
     spec, changes = spec_of(named), [*overrides, *what.overrides]
-    file = _checked(view)
+    view.check()
     if plan:
         _plan(spec, changes, as_json=view.as_json)
         return 0
@@ -109,14 +112,14 @@ def survey_command(
     elif done is None:
         say_json({**ran.summary(), "tables": []}, "survey")
     if done is not None:
-        _tell(done, view, file, ran.summary())
+        _tell(done, view, ran.summary())
     return ran.status
 
 
 def show_survey(session: str, view: SurveyView) -> None:
     """Tell what a saved survey found."""
-    file = _checked(view)
-    _tell(load_session(paths.session_path(session)), view, file, {"session": session})
+    view.check()
+    _tell(load_session(paths.session_path(session)), view, {"session": session})
 
 
 def open_cell(session: str, cell: str, save_as: str | None, *, plan: bool, restart: bool, as_json: bool) -> int:
@@ -159,21 +162,12 @@ def _read(spec: str, changes: Sequence[str]) -> tuple[Experiment, SpecSource]:
     return experiment, source
 
 
-def _checked(view: SurveyView) -> FigureFile | None:
-    """The figure's file; whatever is to be written can be, before anything is computed for it."""
-    if view.csv is not None:
-        check_writable(paths.absolute(view.csv).parent)
-    return FigureFile.of(view.figure, view.column)
-
-
 def _is_told(session: Session | None) -> bool:
     tables = session.survey() if session is not None else None
     return tables is not None and any(part is not None and len(part.cells) for part in (tables.forced, tables.free))
 
 
-def _tell(
-    session: Session, view: SurveyView, file: FigureFile | None, further: Mapping[str, Any] | None = None
-) -> None:
+def _tell(session: Session, view: SurveyView, further: Mapping[str, Any]) -> None:
     texts = {"texts": view.asked["texts"]} if "texts" in view.asked else {}
     survey = survey_of(session, **texts)
     findings = marked(survey_study(session, view.asked, survey), session)
@@ -185,7 +179,7 @@ def _tell(
     # What is told of the neuron that was named comes first.
     own, others = ([table for table in tables if (table.name in _OF_ONE) is named] for named in (True, False))
     if view.as_json:
-        said = {**(further or {}), "depth": findings["depth"], "depths": findings["depths"]}
+        said = {**further, "depth": findings["depth"], "depths": findings["depths"]}
         say_tables(tables, form="json", further=said, kind="survey" if "how" in said else "tables")
     else:
         say_tables(own)
@@ -194,10 +188,10 @@ def _tell(
         _draw(findings, view)
     if view.csv is not None and not view.as_json:
         note(f"a row a layer, neuron and value written to {visible(str(view.csv))}")
-    if file is not None:
+    if view.file is not None:
         chart = "map" if view.chart == "map" else "distribution"
         shown = _map(findings) if chart == "map" else _distribution(findings)
-        file.write(shown, f"the {chart} of {session.name}", quiet=view.as_json)
+        view.file.write(shown, f"the {chart} of {session.name}", quiet=view.as_json)
 
 
 def _draw(findings: Mapping[str, Any], view: SurveyView) -> None:

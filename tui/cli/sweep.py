@@ -25,7 +25,6 @@ from srm_explorer.engine.figures import (
     three_digits,
     threshold_figure,
 )
-from srm_explorer.engine.figures.paper import ColumnWidth
 from srm_explorer.engine.io.arrays import Block, Reduce, Skipped, read_arrays
 from srm_explorer.engine.io.files import CsvWriter, write_atomic
 from srm_explorer.engine.session.keys import BASELINE, key_cells
@@ -177,14 +176,12 @@ def sweep_command(
     chart: str,
     width: int | None,
     height: int | None,
-    reduce: Reduce | None = None,
-    figure: Path | None = None,
-    column: ColumnWidth = "single",
+    reduce: Reduce | None,
+    file: FigureFile | None,
 ) -> None:
     """Sweep the spotlight over all vectors of the files; where keys tell, baseline and clamped by themselves too."""
     if len(set(thresholds)) < len(thresholds):
         raise ExplorerError("a threshold stands twice", where="--thresholds", remedy="give each one once")
-    file = FigureFile.of(figure, column)
     pooled = pool(files, a, b, reduce)
     whole = spotlight_sweep(pooled.points, thresholds, angles)
     if not whole.n:

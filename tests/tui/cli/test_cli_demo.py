@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from srm_explorer.engine.session import Session
 from srm_explorer.tui.cli.demo import END_OF_TEXT, legend_in_words, texts
-from srm_explorer.tui.cli.show import show_plane
+from srm_explorer.tui.cli.show import ChartChoice, show_plane
 
 
 def written(session: Session, said: Callable[[int, int], str]) -> Session:
@@ -74,7 +74,8 @@ def test_the_demo_prints_its_explanations_between_the_table_and_the_charts(
     save: Callable[..., Session], capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = save()
-    show_plane(session, session.planes[0], "polar", "counts", 0.1, [], 80, 24, lambda level: [f"above {level}"])
+    choice = ChartChoice("polar", "counts", 0.1)
+    show_plane(session, session.planes[0], choice, 80, 24, lambda level: [f"above {level}"])
     printed = capsys.readouterr().out.splitlines()
     table, words, chart = (
         next(i for i, line in enumerate(printed) if mark in line) for mark in ("group ", "above 0.1", "radius: ")
