@@ -1,4 +1,4 @@
-"""What tabs with a table share that a line filters: it opens below the table, and lists as it is typed."""
+"""What tabs share whose table a column sorts and a line filters; the line opens below it, and lists as it is typed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from srm_explorer.tui.widgets.table import LineTable
 
 
 class Filtered(Protocol):
-    """Rows that a line filters; one that cannot be understood yet leaves them as they are."""
+    """Rows that a column sorts, and a line filters; one that cannot be understood yet leaves them as they are."""
+
+    @property
+    def sort(self) -> str:
+        """The column that they are sorted by; empty for the order that they come in."""
+        ...
+
+    def sort_by(self, column: str) -> None: ...
+
+    def sort_next(self) -> None: ...
+
+    def reverse(self) -> None: ...
 
     @property
     def filter_text(self) -> str: ...
@@ -61,6 +72,23 @@ class FilteredTab(Widget):
     def is_typing(self) -> bool:
         """Whether the line is open."""
         return self._line is not None
+
+    def action_sort(self) -> None:
+        self.listing.sort_next()
+        self.show_listing()
+
+    def action_reverse(self) -> None:
+        self.listing.reverse()
+        self.show_listing()
+
+    @on(LineTable.HeaderPressed)
+    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
+        event.stop()
+        if event.column_key == self.listing.sort:
+            self.listing.reverse()
+        else:
+            self.listing.sort_by(event.column_key)
+        self.show_listing()
 
     async def action_filter(self) -> None:
         if self._line is not None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ COMPARE: dict[str, Callable[..., Mask]] = {
     "=": lambda numbers, number: np.isclose(numbers, number, rtol=1e-9, atol=1e-12),
 }
 _QUOTED = r'"[^"]*"?'
-TERM = re.compile(rf'(?P<term>!?(?:{_QUOTED}|[^\s"])+)')
+_TERM = re.compile(rf'(?P<term>!?(?:{_QUOTED}|[^\s"])+)')
 COMPARISON = re.compile(rf'(?P<name>{_QUOTED}|[^\s"<>=!]+)(?P<op>>=|<=|!=|>|<|=)(?P<value>.*)', re.DOTALL)
 
 
@@ -64,14 +64,20 @@ class RunFilter:
         return mask
 
 
+def terms(line: str) -> Iterator[tuple[str, bool]]:
+    """Each term of a line without the sign that turns it round, and whether that stands before it."""
+    for match in _TERM.finditer(line):
+        term = match["term"]
+        negated = term.startswith("!") and len(term) > 1
+        yield term[1:] if negated else term, negated
+
+
 def parse_filter(text: str, rows: RunRows) -> RunFilter:
     """Understand a filter line; ExplorerError for an unknown column or level, or something that is no number."""
     fixed: Mask = np.ones(len(rows), np.bool_)
     moving: list[Callable[[Numbers, Mask], Mask]] = []
-    for match in TERM.finditer(text):
-        term = match["term"]
-        negated = term.startswith("!") and len(term) > 1
-        mask = _term(term[1:] if negated else term, rows)
+    for term, negated in terms(text):
+        mask = _term(term, rows)
         if callable(mask):
             moving.append(_not(mask) if negated else mask)
         else:

@@ -31,9 +31,13 @@ class RunListing:
         order: the rows that are listed.
         cosines: [run] at the spotlight; NaN without a plane.
         lit: [run] under the spotlight.
+
+    Args:
+        compact: whether it has few columns, see `columns_of`.
     """
 
-    def __init__(self, sort: str = UNSORTED) -> None:
+    def __init__(self, sort: str = UNSORTED, *, compact: bool = False) -> None:
+        self._compact = compact
         self.sort = sort
         self.descending = sort in LARGEST_FIRST
         self.only_lit = False
@@ -89,9 +93,11 @@ class RunListing:
         self.sort, self.descending = column, column in LARGEST_FIRST
         self.list_again()
 
-    def sort_next(self, compact: bool) -> None:
+    def sort_next(self) -> None:
         """Sort by the next column: the session's order, lit first, then the columns from left to right."""
-        columns = [column.key for column in self.columns(compact) if column.key not in NOT_IN_CYCLE]
+        if self.rows is None:
+            return
+        columns = [column.key for column in self.columns if column.key not in NOT_IN_CYCLE]
         cycle = [UNSORTED, *(["lit"] if "cos" in columns else []), *columns]
         at = cycle.index(self.sort) if self.sort in cycle else 0
         self.sort_by(cycle[(at + 1) % len(cycle)])
@@ -118,8 +124,9 @@ class RunListing:
         round_ = ((cursor + step * away) % count for away in range(1, count + 1))
         return next((listed for listed in round_ if self.lit[self.order[listed]]), None)
 
-    def columns(self, compact: bool) -> tuple[Column, ...]:
-        return () if self.rows is None else columns_of(self.rows, compact)
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return () if self.rows is None else columns_of(self.rows, self._compact)
 
     def cells(self, signs: Glyphs) -> RunCells | None:
         """The cells of what is listed now; those that the spotlight does not change are made once."""

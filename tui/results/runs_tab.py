@@ -92,7 +92,7 @@ class RunsTab(FilteredTab):
             # Not imported with this module: the panes are shown before numpy is loaded.
             from srm_explorer.tui.results.runs_listing import RunListing
 
-            self._listing = RunListing("cos" if self.compact else "")
+            self._listing = RunListing("cos" if self.compact else "", compact=self.compact)
         return self._listing
 
     @property
@@ -129,7 +129,7 @@ class RunsTab(FilteredTab):
         cells = self._cells
         if cells is None:
             return ""
-        columns = self.listing.columns(self.compact)
+        columns = self.listing.columns
         lines = ["\t".join(["lit", *(column.title for column in columns)])]
         for listed, row in enumerate(cells.order):
             texts = [one_line(cells.plain(listed, column.key)) for column in columns]
@@ -146,24 +146,6 @@ class RunsTab(FilteredTab):
     @on(LineTable.Highlighted)
     def keep_highlight(self, event: LineTable.Highlighted) -> None:
         event.stop()
-
-    @on(LineTable.HeaderPressed)
-    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
-        event.stop()
-        if event.column_key == self.listing.sort:
-            self.action_reverse()
-        else:
-            self.listing.sort_by(event.column_key)
-            self.show_listing()
-
-    def action_sort(self) -> None:
-        if self.listing.rows is not None:
-            self.listing.sort_next(self.compact)
-            self.show_listing()
-
-    def action_reverse(self) -> None:
-        self.listing.reverse()
-        self.show_listing()
 
     def action_only_lit(self) -> None:
         self.listing.only_lit = not self.listing.only_lit
@@ -201,7 +183,7 @@ class RunsTab(FilteredTab):
             table.set_rows(0, lambda row, key: "")
         else:
             if before is None or before.rows is not cells.rows:
-                table.set_columns(listing.columns(self.compact))
+                table.set_columns(listing.columns)
             table.set_sort(listing.sort or None, listing.descending)
             # A highlight that nobody has moved stays on top, where the first of the listed runs is.
             table.set_rows(len(cells.order), cells.cell, cells.key, cells.mark, stay=table.held)

@@ -18,10 +18,11 @@ from srm_explorer.tui.terminal.textual_patches import QuietFocus
 from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.chart import PictureView
 from srm_explorer.tui.widgets.table import LineTable
-from srm_explorer.tui.widgets.table_render import Column
+from srm_explorer.tui.widgets.table_render import Column, one_line
 
 if TYPE_CHECKING:
     from srm_explorer.engine.figures import HistogramFigure, PlaneChoice, SurveyMapFigure, TableFigure
+    from srm_explorer.engine.session import Session
     from srm_explorer.tui.results.study_model import Question, StudyCache, StudyPage, StudySubject, Topic
 
 
@@ -135,6 +136,10 @@ class StudyTab(QuietFocus, can_focus=True):
         return self if not self.is_mounted or self.has_class("-wordy") or self.has_class("-drawn") else self.table
 
     @property
+    def _session(self) -> Session | None:
+        return self._subject.session if self._subject is not None else None
+
+    @property
     def topic(self) -> Topic | None:
         return self.topics[self._topic] if self.topics else None
 
@@ -182,10 +187,14 @@ class StudyTab(QuietFocus, can_focus=True):
             return "" if picture is None else f"{picture.text()}\n"
         if page is None or page.table is None:
             return page.words if page is not None else ""
-        table = page.table
+        table, cells = page.table, range(len(page.table.columns))
         lines = [table.title, "\t".join(column.title for column in table.columns)]
-        lines += ["\t".join(table.shown(row, at) for at in range(len(table.columns))) for row in range(len(table.rows))]
+        lines += ["\t".join(one_line(table.shown(row, at)) for at in cells) for row in self.rows_shown(table)]
         return "\n".join([*lines, *table.notes]) + "\n"
+
+    def rows_shown(self, table: TableFigure) -> Sequence[int]:
+        """Which rows of a table are on the page, in the order in which they are."""
+        return range(len(table.rows))
 
     def tables(self) -> tuple[TableFigure, ...]:
         """All tables of the answer that the page in view is of."""
@@ -284,8 +293,7 @@ class StudyTab(QuietFocus, can_focus=True):
         topic = self.topic
         if topic is not None and not topic.needs_session:
             return topic.teaches
-        runs = self._subject is not None and self._subject.session is not None
-        return STILL_RUNNING if runs else self._waits or NOTHING_SAVED
+        return STILL_RUNNING if self._session is not None else self._waits or NOTHING_SAVED
 
     def _ask(self, cache: StudyCache, question: Question) -> None:
         if cache.ask(question):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,7 +18,7 @@ from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.results.filtered_tab import FilteredTab
 from srm_explorer.tui.results.study_tab import StudyTab, columns_of, notes_within
 from srm_explorer.tui.widgets.table import LineTable
-from srm_explorer.tui.widgets.table_render import Cell, one_line
+from srm_explorer.tui.widgets.table_render import Cell
 
 if TYPE_CHECKING:
     from srm_explorer.engine.figures import HistogramFigure, HistogramMark, SurveyMapFigure, TableFigure
@@ -118,15 +118,8 @@ class SurveyTab(StudyTab, FilteredTab):
     def drop_filter(self) -> None:
         self.listing.only_marked = False
 
-    def copy_text(self) -> str:
-        """The page as text: what is listed, in the order in which it is."""
-        table = self._listed_table()
-        if table is None:
-            return super().copy_text()
-        lines = [table.title, "\t".join(column.title for column in table.columns)]
-        cells = range(len(table.columns))
-        lines += ["\t".join(one_line(table.shown(row, at)) for at in cells) for row in self.listing.rows]
-        return "\n".join([*lines, *table.notes]) + "\n"
+    def rows_shown(self, table: TableFigure) -> Sequence[int]:
+        return self.listing.rows
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
@@ -150,14 +143,6 @@ class SurveyTab(StudyTab, FilteredTab):
             case _:
                 return super().offers(action, parameters)
 
-    def action_sort(self) -> None:
-        self.listing.sort_next()
-        self.show_listing()
-
-    def action_reverse(self) -> None:
-        self.listing.reverse()
-        self.show_listing()
-
     def action_mark(self) -> None:
         listing, at = self.listing, self.table.cursor
         if 0 <= at < len(listing.rows):
@@ -176,15 +161,6 @@ class SurveyTab(StudyTab, FilteredTab):
         self.listing.list_again()
         self.show_listing()
 
-    @on(LineTable.HeaderPressed)
-    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
-        event.stop()
-        if event.column_key == self.listing.order.column:
-            self.listing.reverse()
-        else:
-            self.listing.sort_by(event.column_key)
-        self.show_listing()
-
     @on(LineTable.Opened)
     def open_row(self, event: LineTable.Opened) -> None:
         # Not a card as on other tabs, whose handler would be called too.
@@ -195,7 +171,7 @@ class SurveyTab(StudyTab, FilteredTab):
 
     def _chosen(self) -> tuple[int, int] | None:
         """Layer and neuron of the experiment's intervention, whose place was taken by every other."""
-        session = self._subject.session if self._subject is not None else None
+        session = self._session
         edits = session.spec.interventions if session is not None else ()
         if not edits or not edits[0].neurons:
             return None
@@ -212,7 +188,7 @@ class SurveyTab(StudyTab, FilteredTab):
         return listing.neuron(listing.rows[row]) if 0 <= row < len(listing.rows) else None
 
     def _question(self) -> Question | None:
-        session = self._subject.session if self._subject is not None else None
+        session = self._session
         if session is None or not session.spec.survey:
             return None
         return super()._question() if session.path is not None else self._ranked or self._asked
@@ -223,8 +199,7 @@ class SurveyTab(StudyTab, FilteredTab):
 
     def _follow(self) -> None:
         """Ask about what is finished of a survey that goes on; until there is more, what was answered last is shown."""
-        topic, subject, cache = self.topic, self._subject, self._cache
-        session = subject.session if subject is not None else None
+        topic, subject, cache, session = self.topic, self._subject, self._cache, self._session
         if topic is None or subject is None or cache is None or session is None or session.path is not None:
             self._asked = self._ranked = None
             return
@@ -249,16 +224,15 @@ class SurveyTab(StudyTab, FilteredTab):
         self._ask(cache, question)
 
     def _without_question(self) -> str:
-        session = self._subject.session if self._subject is not None else None
-        if session is None:
+        if self._session is None:
             return super()._without_question()
-        return STILL_SURVEYED if session.spec.survey else NO_SURVEY
+        return STILL_SURVEYED if self._session.spec.survey else NO_SURVEY
 
     def _leads_on(self, row: int) -> bool:
         return self._neuron(row) is not None
 
     def show(self, subject: StudySubject) -> None:
-        before = self._subject.session if self._subject is not None else None
+        before = self._session
         if before is not None and (subject.session is None or subject.session.created != before.created):
             self._marks.clear()
             self._listings.clear()
@@ -310,7 +284,7 @@ class SurveyTab(StudyTab, FilteredTab):
         def mark(row: int) -> Cell:
             return (signs.lit, "lit") if listing.is_marked(rows[row]) else ""
 
-        table.set_sort(listing.order.column or None, listing.order.descending)
+        table.set_sort(listing.sort or None, listing.descending)
         table.set_rows(len(rows), cell, key, mark, stay=table.held)
         table.opens = self._leads_on(table.cursor)
         line = self.query_one(".-listed", Static)

@@ -11,7 +11,6 @@ marked                what was marked
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.figures import MINUS, TableFigure
-from srm_explorer.tui.results.runs_filter import COMPARE, COMPARISON, TERM, unquoted
+from srm_explorer.tui.results.runs_filter import COMPARE, COMPARISON, terms, unquoted
 from srm_explorer.tui.results.runs_rows import Mask, Numbers
 
 Neuron: TypeAlias = tuple[int, int]
@@ -29,20 +28,13 @@ FROM_BELOW = ("p", "text", "index")
 """What columns hold whose smallest values are looked for first; numbers are sorted from the largest down."""
 
 
-@dataclass(frozen=True)
-class Order:
-    """How rows are sorted: a column's key, empty for the table's own order, and whether from the largest down."""
-
-    column: str = ""
-    descending: bool = False
-
-
 class TableListing:
     """The rows of a table that are listed, sorted and filtered; row numbers are the table's own.
 
     Attributes:
         table: None before there is one.
-        order: how they are sorted.
+        sort: key of the column that they are sorted by, empty for the table's own order.
+        descending: from the largest down.
         filter_text: the filter line in force.
         problem: what is wrong with the line that was given last; empty where nothing is.
         only_marked: whether others are left out.
@@ -56,7 +48,7 @@ class TableListing:
 
     def __init__(self, marks: set[Neuron] | None = None) -> None:
         self.table: TableFigure | None = None
-        self.order = Order()
+        self.sort, self.descending = "", False
         self.filter_text = ""
         self.problem = ""
         self.only_marked = False
@@ -75,8 +67,8 @@ class TableListing:
         self.table, self._numbers, self._words, self._mask = table, {}, None, None
         keys = [column.key for column in table.columns]
         self.columns = (keys.index("layer"), keys.index("neuron")) if {"layer", "neuron"} <= set(keys) else None
-        if self.order.column not in ("", *keys):
-            self.order = Order()
+        if self.sort not in ("", *keys):
+            self.sort, self.descending = "", False
         self.set_filter(self.filter_text)
         self.list_again()
 
@@ -106,19 +98,19 @@ class TableListing:
             self.list_again()
 
     def sort_by(self, column: str) -> None:
-        shown = self._shown(column)
-        self.order = Order(column, bool(column) and shown not in FROM_BELOW)
+        self.sort = column
+        self.descending = self._falls_first()
         self.list_again()
 
     def sort_next(self) -> None:
         """Sort by the next column, the table's own order among them."""
         if self.table is not None:
             cycle = ["", *(column.key for column in self.table.columns)]
-            at = cycle.index(self.order.column) if self.order.column in cycle else 0
+            at = cycle.index(self.sort) if self.sort in cycle else 0
             self.sort_by(cycle[(at + 1) % len(cycle)])
 
     def reverse(self) -> None:
-        self.order = Order(self.order.column, not self.order.descending)
+        self.descending = not self.descending
         self.list_again()
 
     def set_filter(self, text: str) -> None:
@@ -165,17 +157,17 @@ class TableListing:
             return ""
         noun = "neurons" if self.has_neurons else "rows"
         parts = [f"{len(self.rows):,} of {len(table.rows):,} {noun}"]
-        if self.order.column:
+        if self.sort:
             titles = {column.key: column.title for column in table.columns}
-            parts.append(f"by {titles[self.order.column]}")
-        parts += ["reversed"] if self.order.descending != self._falls_first() else []
+            parts.append(f"by {titles[self.sort]}")
+        parts += ["reversed"] if self.descending != self._falls_first() else []
         parts += [f"{len(self.marks):,} marked"] if self.marks else []
         parts += ["marked only"] if self.only_marked else []
         parts += [f"/ {self.filter_text}"] if self.filter_text else []
         return f" {separator} ".join(parts)
 
     def _falls_first(self) -> bool:
-        return bool(self.order.column) and self._shown(self.order.column) not in FROM_BELOW
+        return bool(self.sort) and self._shown(self.sort) not in FROM_BELOW
 
     def _shown(self, column: str) -> str:
         columns = () if self.table is None else self.table.columns
@@ -189,24 +181,22 @@ class TableListing:
         """Rows in order; equal ones keep the table's, those without a value come last."""
         table = self.table
         count = 0 if table is None else len(table.rows)
-        if table is None or not self.order.column:
+        if table is None or not self.sort:
             rows = np.arange(count)
-            return np.asarray(rows[::-1] if self.order.descending else rows, np.intp)
-        key = self.numbers(self.order.column)
-        if self._shown(self.order.column) == "text":
-            at = [known.key for known in table.columns].index(self.order.column)
+            return np.asarray(rows[::-1] if self.descending else rows, np.intp)
+        key = self.numbers(self.sort)
+        if self._shown(self.sort) == "text":
+            at = [known.key for known in table.columns].index(self.sort)
             texts = [str(row[at] or "").casefold() for row in table.rows]
             ranks = {text: float(rank) for rank, text in enumerate(sorted(set(texts)))}
             key = np.array([ranks[text] if text else np.nan for text in texts])
         absent = np.isnan(key)
-        return np.lexsort((np.where(absent, 0.0, -key if self.order.descending else key), absent))
+        return np.lexsort((np.where(absent, 0.0, -key if self.descending else key), absent))
 
     def _parsed(self, text: str) -> Mask:
         mask = np.ones(0 if self.table is None else len(self.table.rows), np.bool_)
-        for match in TERM.finditer(text):
-            term = match["term"]
-            negated = term.startswith("!") and len(term) > 1
-            met = self._term(term[1:] if negated else term)
+        for term, negated in terms(text):
+            met = self._term(term)
             mask &= ~met if negated else met
         return mask
 

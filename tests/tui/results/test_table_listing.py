@@ -80,10 +80,10 @@ def test_columns_are_sorted_from_the_end_that_is_looked_for_and_what_is_unknown_
     listing.reverse()
     assert listing.rows == [3, 1, 0, 2]
     assert listing.summary("·") == "4 of 4 neurons · by KL · reversed"
-    seen = {listing.order.column}
+    seen = {listing.sort}
     for _ in COLUMNS:
         listing.sort_next()
-        seen.add(listing.order.column)
+        seen.add(listing.sort)
     assert seen == {"", *(column.key for column in COLUMNS)}
 
 
@@ -115,7 +115,7 @@ def test_what_another_table_lacks_is_not_sorted_by_and_said_to_be_no_column() ->
     listing.sort_by("kl")
     listing.set_filter("kl>.3")
     listing.take(TableFigure("survey", "Survey", COLUMNS[:3], tuple(row[:3] for row in ROWS)))
-    assert listing.order.column == ""
+    assert listing.sort == ""
     assert listing.problem.startswith("there is no column 'kl'")
     assert listing.rows == [0, 1, 2, 3]
 
@@ -129,5 +129,5 @@ def test_every_row_is_listed_once_whatever_it_is_sorted_by(
     listing.sort_by(data.draw(st.sampled_from(["", "layer", "neuron", "kl"])))
     assert sorted(listing.rows) == list(range(len(rows)))
     known = [kl for row in listing.rows if (kl := rows[row][2]) is not None]
-    if listing.order.column == "kl":
+    if listing.sort == "kl":
         assert known == sorted(known, reverse=True)
