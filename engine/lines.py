@@ -1,4 +1,4 @@
-"""Lines that people read, on any terminal: notes, sizes, and texts from outside."""
+"""Lines that people read, on any terminal: notes, sizes, spans of time, and texts from outside."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def file_size(size: int) -> str:
             break
         amount /= 1000
     return f"{amount:.0f} {unit}" if amount >= 9.95 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def clock(seconds: float) -> str:
+    """A span of time as "0:05" or "1:02:03"."""
+    hours, rest = divmod(max(0, round(seconds)), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 def _escaped(character: str) -> str:

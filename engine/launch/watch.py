@@ -15,19 +15,11 @@ from types import FrameType
 from typing import Any, Protocol
 
 from srm_explorer.engine.errors import ExplorerError, memory_left
-from srm_explorer.engine.lines import file_size, note, visible
+from srm_explorer.engine.lines import clock, file_size, note, visible
 from srm_explorer.engine.runs import JournalReader, Progress, Stage, StopSignal, known_runs
 from srm_explorer.engine.runs.journal_reader import writer_pid
+from srm_explorer.engine.runs.progress import STAGES
 
-_STAGES: dict[Stage, str] = {
-    "waiting": "waiting for its turn",
-    "loading": "loading the model",
-    "testing": "testing the model",
-    "running": "running",
-    "survey": "surveying",
-    "lengths": "taking means at common lengths",
-    "saving": "saving",
-}
 _BEFORE_RUNNING: tuple[Stage, ...] = ("waiting", "loading", "testing")
 _LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
@@ -61,7 +53,7 @@ class _TerminalBar:
 
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[text]}"))
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(_STAGES["loading"], total=1.0, text="")
+        self._task = self._bar.add_task(STAGES["loading"], total=1.0, text="")
         self._bar.start()
 
     def update(self, stage: str, share: float, text: str) -> None:
@@ -188,7 +180,7 @@ class Watch:
             self._bar.stop()
 
     def _stage(self, progress: Progress) -> str:
-        return self._study if progress.stage == "running" and self._study else _STAGES[progress.stage]
+        return self._study if progress.stage == "running" and self._study else STAGES[progress.stage]
 
     def stopped(self) -> None:
         """Say of a study that it was stopped, and how far it was."""
@@ -305,16 +297,15 @@ def _waiting_for(pid: int) -> str:
             progress = Progress.from_dict(journal.progress())
             state = "" if progress is None else _state_of(progress)
             if state and progress is not None and progress.stage != "running":
-                state = f"{_STAGES[progress.stage]}: {state}"
+                state = f"{STAGES[progress.stage]}: {state}"
             return f"waiting for {holder}, which runs {folder.stem}" + (f" ({state})" if state else "")
     return f"waiting for {holder}, which has the model's device"
 
 
 def _state_of(progress: Progress, of_runs: bool = True) -> str:
+    left = "" if progress.seconds_left is None else f" · {clock(progress.seconds_left)} left"
     if progress.stage != "running":
-        left = "" if progress.seconds_left is None else f" · {_clock(progress.seconds_left)} left"
         return f"{progress.counted}{left}" if progress.counted else ""
-    left = "" if progress.seconds_left is None else f" · {_clock(progress.seconds_left)} left"
     memory = "" if progress.memory is None else f" · {file_size(progress.memory)}"
     done = f"{progress.runs_done:,} / {progress.runs:,} runs" if of_runs else _done_of(progress)
     return f"{done} · {progress.rate:,.0f} tok/s{left}{memory}"
@@ -322,9 +313,3 @@ def _state_of(progress: Progress, of_runs: bool = True) -> str:
 
 def _done_of(progress: Progress) -> str:
     return f"{progress.runs_done:,} of {progress.runs:,}"
-
-
-def _clock(seconds: float) -> str:
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

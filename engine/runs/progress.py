@@ -15,6 +15,17 @@ Stage = Literal["waiting", "loading", "testing", "running", "survey", "lengths",
 """`survey`: neurons are surveyed, part by part; `lengths`: texts are fed once more, for their means at the lengths at
 which others of their prompts stopped."""
 
+STAGES: dict[Stage, str] = {
+    "waiting": "waiting for the device",
+    "loading": "loading the model",
+    "testing": "testing the model",
+    "running": "running",
+    "survey": "surveying",
+    "lengths": "taking means at common lengths",
+    "saving": "saving",
+}
+"""Each in words."""
+
 _WEIGH_EVERY = 0.5
 """Seconds between two looks at the memory, at least."""
 

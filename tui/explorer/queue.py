@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from srm_explorer.engine.lines import clock
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine
@@ -156,4 +157,4 @@ class QueueScreen(ModalScreen[Path | None]):
         if column == "done":
             return "" if progress is None else progress.cell(is_over=job.state != "running")
         left = None if progress is None else progress.seconds_left
-        return f"{int(left) // 60}:{int(left) % 60:02d}" if job.state == "running" and left is not None else ""
+        return clock(left) if job.state == "running" and left is not None else ""

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.figures import unseen_caption
-from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.engine.lines import clock
+from srm_explorer.engine.runs.progress import STAGES, Progress
 from srm_explorer.engine.runs.resume import Outcome, TakenError, already_finished, default_path, preflight
 from srm_explorer.engine.session.standing import Standing, kept_words
 from srm_explorer.tui.backend import events
@@ -22,18 +23,7 @@ from srm_explorer.tui.explorer.queue import QueueScreen
 from srm_explorer.tui.explorer.session_in_view import SessionInView, name_problem
 from srm_explorer.tui.explorer.view import ExplorerView
 from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm
-from srm_explorer.tui.widgets.status import Going, Tone, clock
-
-_STAGES = {
-    "waiting": "waiting for the device",
-    "loading": "loading the model",
-    "testing": "testing the model",
-    "running": "running",
-    "survey": "surveying",
-    "lengths": "taking means at common lengths",
-    "saving": "saving",
-}
-
+from srm_explorer.tui.widgets.status import Going, Tone
 
 _NOW = 2
 """Times that a run is asked to stop until it stops at once."""
@@ -189,25 +179,25 @@ def errand_going(title: str, progress: Progress | None) -> Going:
         return Going(None, (title,))
     if progress.stage != "running" or not progress.runs:
         return Going(None, (f"{title}: {_stage(progress)}",))
-    far = f"{title}: {progress.runs_done:,} of {progress.runs:,}"
-    left = () if progress.seconds_left is None else (f"{clock(progress.seconds_left)} left",)
-    return Going(progress.share, (far, *left))
+    return Going(progress.share, (f"{title}: {progress.runs_done:,} of {progress.runs:,}", *_left(progress)))
 
 
 def _stage(progress: Progress) -> str:
-    return f"{_STAGES[progress.stage]} {progress.counted}".rstrip()
+    return f"{STAGES[progress.stage]} {progress.counted}".rstrip()
+
+
+def _left(progress: Progress) -> tuple[str, ...]:
+    return () if progress.seconds_left is None else (f"{clock(progress.seconds_left)} left",)
 
 
 def _going(progress: Progress) -> Going:
     if progress.stage != "running":
         share = progress.stage_share if progress.runs_done or progress.parts else None
-        left = () if progress.seconds_left is None else (f"{clock(progress.seconds_left)} left",)
-        return Going(share, (_stage(progress), *left))
+        return Going(share, (_stage(progress), *_left(progress)))
     facts = [f"{progress.runs_done:,} / {progress.runs:,} runs"]
     if progress.rate:
         facts.append(f"{progress.rate:,.0f} tok/s")
-    if progress.seconds_left is not None:
-        facts.append(f"{clock(progress.seconds_left)} left")
+    facts += _left(progress)
     if progress.memory:
         facts.append(size(progress.memory))
     return Going(progress.share, tuple(facts))

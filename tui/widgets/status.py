@@ -248,13 +248,6 @@ def chosen_hints(hints: Sequence[Hint], room: int) -> list[Hint]:
     return [hints[at] for at in sorted(chosen)]
 
 
-def clock(seconds: float) -> str:
-    """A span of time as "0:05" or "1:02:03"."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
-
-
 def _progress(going: Going | None, signs: Glyphs, width: int, room: int) -> Content:
     if going is None:
         return Content("")
