@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -23,16 +24,16 @@ from srm_explorer.tui.widgets.status import StatusLine, Tone
 from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
-    from srm_explorer.engine.session import PlaneRecord, Session
+    from srm_explorer.engine.session import Session
     from srm_explorer.tui.compare.state import CompareState, Part
 
+T = TypeVar("T")
+W = TypeVar("W", bound=Widget)
 
 LOOK = 2.0
 """Seconds between two looks at whether the sessions still have their names."""
 WIDE = 120
 """Columns from which all parts are shown at once."""
-
-
 AROUND = 6
 """Rows of the part with the effects besides its sessions': frame, header, what is said of a row."""
 PARTS: tuple[Part, ...] = ("chart", "effects", "numbers", "differences")
@@ -272,14 +273,7 @@ class CompareScreen(Screen["Path | None"]):
             self.say(state.why_not, "warning")
             return
 
-        def take(result: tuple[PlaneRecord, PlaneRecord] | ExplorerError) -> None:
-            if isinstance(result, ExplorerError):
-                self.say(str(result), "error")
-            elif self._state is state:
-                state.show_plane(result)
-                self._show()
-
-        self._background.run(state.frozen().hold_out, take, key="held out")
+        self._work_out("held out", state.frozen().hold_out, state.show_plane)
 
     def action_subtract(self) -> None:
         self._change("subtract")
@@ -342,10 +336,11 @@ class CompareScreen(Screen["Path | None"]):
             return
         self._show_notes(state)
         self.query_one(_Chart).border_title = Content(state.heading)
+        # What is found by a copy is what both share: the difference by its plane and groups, sessions by their planes.
         if state.subtracts and state.inferred is None:
-            self._infer(state)
+            self._work_out("infer", state.frozen().infer)
         if state.compared is None and not state.is_alone:
-            self._measure(state)
+            self._work_out("measure", state.frozen().measure)
         table, rows = self.query_one("#differences", LineTable), state.difference_rows
         table.border_title = f"Differences ({state.difference_count})"
         table.set_columns(state.difference_columns)
@@ -389,25 +384,17 @@ class CompareScreen(Screen["Path | None"]):
         details = () if state is None or row >= len(state.effects) else state.effects[row].details
         told.update("\n".join(details))
 
-    def _measure(self, state: CompareState) -> None:
-        def take(result: ExplorerError | None) -> None:
-            if isinstance(result, ExplorerError):
-                self.say(str(result), "error")
-            elif self._state is state:
-                self._show()
+    def _work_out(self, key: str, work: Callable[[], T], then: Callable[[T], object] = lambda _: None) -> None:
+        """Do what takes a moment beside the screen, then show what it found; `key` is what one goes on of at a time."""
 
-        # As with a difference, what it finds is what both share.
-        self._background.run(state.frozen().measure, take, key="measure")
-
-    def _infer(self, state: CompareState) -> None:
-        def take(result: ExplorerError | None) -> None:
+        def take(result: T | ExplorerError) -> None:
             if isinstance(result, ExplorerError):
                 self.say(str(result), "error")
             else:
+                then(result)
                 self._show()
 
-        # It writes into what both share: the difference by its plane and groups.
-        self._background.run(state.frozen().infer, take, key="infer")
+        self._background.run(work, take, key=key)
 
     def _ask_for_file(self, state: CompareState, size: tuple[int, int]) -> None:
         # What it asks of the engine is loaded when the first frame stands.
@@ -450,9 +437,6 @@ class CompareScreen(Screen["Path | None"]):
 
 class _Chart(ChartView, can_focus=True):
     """The chart as a part that takes the focus."""
-
-
-W = TypeVar("W", bound=Widget)
 
 
 def _part(widget: W, name: Part, title: str) -> W:
