@@ -128,9 +128,23 @@ def correlation_ends(
     Returns:
         [2, partner]; NaN with fewer than five units, and for correlations of -1 and 1 or none at all.
     """
-    present, of_run = np.unique(unit, return_inverse=True)
-    if len(present) < 5:
+    n = len(np.unique(unit))
+    if n < 5:
         return np.full((2, int(y.shape[1])), np.nan)
+    r, drawn = _left_out(x, y, labels, unit, scale)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z, left_out = np.arctanh(r), np.arctanh(drawn)
+        error = np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+        reach = float(student_quantile(0.5 + level / 2, n - 1)) * error
+        ends = np.tanh(np.stack([z - reach, z + reach]))
+    return np.where(np.isfinite(z) & np.isfinite(error) & (error > TIE), ends, np.nan)
+
+
+def _left_out(
+    x: NDArray[np.float64], y: NDArray[np.float64], labels: NDArray[np.int64], unit: NDArray[np.int64], scale: Scale
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[partner] correlations, and [unit, partner] those without each unit; arguments as `correlation_ends` has them."""
+    present, of_run = np.unique(unit, return_inverse=True)
     pairs, cell = np.unique(labels * len(present) + of_run, return_inverse=True)
     label, home = pairs // len(present), pairs % len(present)
     order = np.argsort(cell, kind="stable")
@@ -149,24 +163,17 @@ def correlation_ends(
         each, left = _ratio(*every), _ratio(*without)
         known = np.isfinite(each)
         change = np.where(known[label], left - np.where(known, each, 0.0)[label], 0.0)
-        r = np.where(known, each, 0.0).sum(axis=0)[None] / np.maximum(known.sum(axis=0), 1)
+        count = np.maximum(known.sum(axis=0), 1)
+        r = np.where(known, each, 0.0).sum(axis=0) / count
         moved = np.zeros((len(present), y.shape[1]))
         np.add.at(moved, home, change)
-        drawn = r + moved / np.maximum(known.sum(axis=0), 1)
-    else:
-        sides: list[NDArray[np.float64]] = []
-        for total, left in zip(every, without, strict=True):
-            side = np.repeat(total.sum(axis=0)[None], len(present), axis=0)
-            np.add.at(side, home, left - total[label])
-            sides.append(side)
-        r, drawn = _ratio(*(total.sum(axis=0)[None] for total in every)), _ratio(*sides)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z, left_out = np.arctanh(r[0]), np.arctanh(drawn)
-        n = len(present)
-        error = np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-        reach = float(student_quantile(0.5 + level / 2, n - 1)) * error
-        ends = np.tanh(np.stack([z - reach, z + reach]))
-    return np.where(np.isfinite(z) & np.isfinite(error) & (error > TIE), ends, np.nan)
+        return r, r + moved / count
+    sides: list[NDArray[np.float64]] = []
+    for total, left in zip(every, without, strict=True):
+        side = np.repeat(total.sum(axis=0)[None], len(present), axis=0)
+        np.add.at(side, home, left - total[label])
+        sides.append(side)
+    return _ratio(*(total.sum(axis=0) for total in every)), _ratio(*sides)
 
 
 def _products(
@@ -338,8 +345,6 @@ def row_cosines(weights: ArrayLike, row: int) -> NDArray[np.float64]:
 
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
-
 
 ROWS = 128
 """Coordinates whose pairs are scored at a time; with thousands of others the block stays in a few MB."""
