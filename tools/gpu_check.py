@@ -50,7 +50,6 @@ from srm_explorer.engine.model.static import decode_static
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 LEAST = {"torch": (2, 11), "transformers": (5, 9)}
-PARTS = ("equality", "step", "protocol", "survey", "actors")
 MAIN = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
 SECONDS = 75.0
 """After which a part begins nothing new."""
@@ -68,7 +67,6 @@ class Scale:
         conditions: of the protocol, the baseline among them.
         singles: runs that are written one at a time.
         neuron: of the protocol.
-        layers: of the model.
     """
 
     sizes: Sizes
@@ -591,7 +589,7 @@ def actors(machine: Machine, found: Findings) -> None:
         found.check(len(vectors) == 2 and vectors[0] == vectors[1], "two actors' vectors are other bits")
 
 
-CALLS: dict[str, Callable[[Machine, Findings], None]] = {
+PARTS: dict[str, Callable[[Machine, Findings], None]] = {
     "equality": equality,
     "step": step,
     "protocol": protocol,
@@ -663,7 +661,7 @@ def main() -> int:
             if not machine.is_gpu:
                 print("  a rehearsal: no number here is a GPU's", flush=True)
             try:
-                CALLS[part](machine, found)
+                PARTS[part](machine, found)
             except Exception:  # noqa: BLE001 (whatever it is, the report says so, and the other parts go on)
                 found.wrong.append("it broke off")
                 found.text += traceback.format_exc()
