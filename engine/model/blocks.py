@@ -21,13 +21,14 @@ from srm_explorer.engine.model.cache import (
     LayerCache,
     cache_name,
     check_filled,
+    counted_window,
     counts_by_mask,
-    counts_keys,
     keeps_keys_alone,
     window_of,
 )
-from srm_explorer.engine.model.direct import TOLERANCE, DirectBlocks, direct_blocks
+from srm_explorer.engine.model.direct import TOLERANCE, DirectBlocks
 from srm_explorer.engine.model.ending import Ending
+from srm_explorer.engine.model.families import direct_blocks
 from srm_explorer.engine.model.unembedding import WideProduct
 
 
@@ -64,21 +65,19 @@ class Blocks:
         self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
         self.window = window_of(self._config)
         """How many of the latest keys every layer sees; None where all see all."""
+        counted = counted_window(self._config)
         one_mask = self.keeps_keys_alone and not counts_by_mask(self._config)
         self._makes_masks = _is_float64(model) and one_mask and self.window is None
         self.takes_masks = (
-            one_mask
-            and not counts_keys(self._config)
-            and not self._cuts_columns
-            and self._cache_name == "past_key_values"
+            one_mask and counted is None and not self._cuts_columns and self._cache_name == "past_key_values"
         )
         """Whether one mask can be laid out for every layer, while texts are no longer than the window; that attention
         does as it says is for a test to find."""
-        sees_all = self.takes_masks and self.window is None
-        self._direct = direct_blocks(model, blocks, points) if sees_all else None
+        self._sees = min((window for window in (self.window, counted) if window is not None), default=None)
+        self._direct = direct_blocks(model, blocks, points) if self._cache_name == "past_key_values" else None
         if self._direct is not None and not self._agrees(self._direct):
             self._direct = None
-        self._can_part_late = self._direct is not None and self._ends_alike(self._direct)
+        self._ends_alike = self._direct is not None and self._are_ended_alike(self._direct)
         self.goes_direct = True
         """Whether passes may be computed from the weights, where they can be; the self-test decides."""
 
@@ -101,13 +100,16 @@ class Blocks:
 
     @torch.inference_mode()
     def _agrees(self, direct: DirectBlocks) -> bool:
-        """Whether passes from the weights give what the model gives: two rows, one with a pad, edited at every site."""
+        """Whether passes from the weights give what the model gives: two rows, one with a pad, edited at every site.
+
+        In which form its blocks return theirs is learned too, for texts that outgrow what passes from the weights see.
+        """
         parameter = next(self._model.parameters())
         ids = torch.tensor([[0, 3, 7, 1], [0, 5, 2, 4]], device=parameter.device)
         ids %= self._config.get_text_config().vocab_size
         positions = torch.tensor([[0, 1, 2, 3], [-1, 0, 1, 2]], device=parameter.device)
         seen = (positions >= 0).long()
-        with direct.disturbed(len(self) // 2):
+        with direct.disturbed(len(self) // 2), self._listening(0):
             kept, plain = self.new_cache(), self.new_cache(plain=True)
             for begin, end in ((0, 3), (3, 4)):
                 feed = feed_of(ids[:, begin:end], positions[:, begin:end], seen[:, :end])
@@ -118,10 +120,11 @@ class Blocks:
         return True
 
     @torch.inference_mode()
-    def _ends_alike(self, direct: DirectBlocks) -> bool:
+    def _are_ended_alike(self, direct: DirectBlocks) -> bool:
         """Whether rows that part at neurons of the last block get the logits that each gets by itself.
 
-        Where a model norms in less than its own precision they do not; what makes them is for a processor.
+        Where a model norms in less than its own precision they do not, nor where it norms what the neurons write.
+        What makes them is for a processor.
         """
         weight = direct.unembedding.weight
         if weight.device.type != "cpu":
@@ -138,10 +141,13 @@ class Blocks:
         leaving = direct.unheard(stream[history], moved)
         expected = direct.unembedded(direct.normed(leaving))
         found = ending.write(torch.empty_like(expected), leaving, change, direct.unheard(stream, neurons), history)
-        return _near(found, expected)
+        return _near(direct.capped(found), expected)
 
-    def _direct_way(self, cache: LayerCache | None) -> DirectBlocks | None:
+    def _direct_way(self, cache: LayerCache | None, keys: int) -> DirectBlocks | None:
+        """Return what computes from the weights, where nothing is in its way and all of so many keys are seen."""
         if self._direct is None or not self.goes_direct or (cache is not None and cache.is_plain):
+            return None
+        if self._sees is not None and keys > self._sees:
             return None
         return self._direct if self._direct.is_free else None
 
@@ -159,7 +165,7 @@ class Blocks:
     ) -> Float[Tensor, "row vocab"]:
         if self._unembedding is None:
             return direct.unembedded(hidden)
-        return self._unembedding.write(hidden, self._target(cache, len(hidden)))
+        return direct.capped(self._unembedding.write(hidden, self._target(cache, len(hidden))))
 
     def _columns(
         self, direct: DirectBlocks, feed: dict[str, Tensor], keep: int, **part: Any
@@ -170,7 +176,8 @@ class Blocks:
         if self._unembedding is None:
             return direct.unembedded(hidden), watched
         target = hidden.new_empty(hidden.shape[:-1].numel(), self._unembedding.width)
-        return self._unembedding.write(hidden.flatten(0, 1), target).view(*hidden.shape[:-1], -1), watched
+        logits = self._unembedding.write(hidden.flatten(0, 1), target).view(*hidden.shape[:-1], -1)
+        return direct.capped(logits), watched
 
     def whole(self, feed: dict[str, Tensor], cache: LayerCache, *, wanted: bool = True) -> Float[Tensor, "row vocab"]:
         """Run every block and return the logits of the last column; nothing that means anything unless `wanted`.
@@ -178,7 +185,7 @@ class Blocks:
         Raises:
             ExplorerError: the model kept nothing in the cache.
         """
-        if direct := self._direct_way(cache):
+        if direct := self._direct_way(cache, _keys(feed)):
             return self._directly(direct, feed, cache, wanted=wanted)[0]
         logits = self._logits(feed, cache)
         check_filled(cache)
@@ -204,7 +211,7 @@ class Blocks:
         Raises:
             ExplorerError: the model kept nothing in the cache.
         """
-        if direct := self._direct_way(cache):
+        if direct := self._direct_way(cache, _keys(feed)):
             logits, watched = self._directly(direct, feed, cache, watch=split)
             assert watched is not None, "the block that is watched runs"
             return logits, watched
@@ -215,7 +222,7 @@ class Blocks:
 
     def head(self, feed: dict[str, Tensor], cache: LayerCache, split: int) -> Float[Tensor, "row col d"]:
         """Run the blocks below `split` and return the residual stream that enters it, where the feed is."""
-        if direct := self._direct_way(cache):
+        if direct := self._direct_way(cache, _keys(feed)):
             return direct.run(feed, cache, stop=split)[0]
 
         def leave(*args: Any, **kwargs: Any) -> Any:
@@ -241,21 +248,23 @@ class Blocks:
 
         Nothing that means anything is returned unless `wanted`.
         """
-        if direct := self._direct_way(cache):
+        if direct := self._direct_way(cache, _keys(feed)):
             return self._directly(direct, feed, cache, wanted=wanted, start=split, residual=residual)[0]
         entering = self._as_returned(residual)
         with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
             return self._logits(feed, cache)
 
-    @property
-    def part_late(self) -> bool:
-        """Whether rows can part at the neurons of the last block, nobody listening where that computes nothing."""
-        return self._can_part_late and self._direct_way(None) is not None
+    def parts_late(self, keys: int) -> bool:
+        """Whether rows with so many keys can part at the neurons of the last block.
+
+        Nobody may listen where that computes nothing; and it was tried on processors alone.
+        """
+        return self._direct_way(None, keys) is not None and next(self._model.parameters()).device.type == "cpu"
 
     def to_neurons(
         self, feed: dict[str, Tensor], cache: LayerCache
     ) -> tuple[Float[Tensor, "row col d"], Float[Tensor, "row col d_mlp"]]:
-        """Run every block, the last one up to its neurons, where they `part_late`.
+        """Run every block, the last one up to its neurons, where they `parts_late`.
 
         Returns:
             The residual stream that the last block's MLP writes to, and the neurons that it writes with.
@@ -289,15 +298,15 @@ class Blocks:
             target = self._target(cache, len(leaving))
         change = edited[:, -1, ending.edited] - neurons[history, -1][:, ending.edited]
         entered = direct.unheard(stream[:, -1], neurons[:, -1])
-        return ending.write(target, leaving[:, -1], change, entered, history)
+        return direct.capped(ending.write(target, leaving[:, -1], change, entered, history))
 
-    def new_ending(self, edited: Int[Tensor, " k"], d_mlp: int) -> Ending:
-        """What makes the logits of rows that edit these neurons of the last block."""
-        return Ending(self._late, edited, d_mlp)
+    def new_ending(self, edited: Int[Tensor, " k"], d_mlp: int) -> Ending | None:
+        """What makes the logits of rows that edit these neurons of the last block; None where each needs its own."""
+        return Ending(self._late, edited, d_mlp) if self._ends_alike else None
 
     @property
     def _late(self) -> DirectBlocks:
-        direct = self._direct_way(None)
+        direct = self._direct_way(None, 1)
         if direct is None:
             raise ValueError("somebody listens where nothing is computed from the weights")
         return direct
@@ -306,7 +315,7 @@ class Blocks:
         self, feed: dict[str, Tensor], keep: int, split: int
     ) -> tuple[Float[Tensor, "row keep vocab"], Float[Tensor, "row col d"]]:
         """Run every block from an empty cache; return the logits of the last columns, and what enters block `split`."""
-        if direct := self._direct_way(None):
+        if direct := self._direct_way(None, _keys(feed)):
             logits, watched = self._columns(direct, feed, keep, watch=split)
             assert watched is not None, "the block that is watched runs"
             return logits, watched
@@ -318,7 +327,7 @@ class Blocks:
         self, feed: dict[str, Tensor], keep: int, split: int, residual: Float[Tensor, "row col d"]
     ) -> Float[Tensor, "row keep vocab"]:
         """Run the blocks from `split` on, from an empty cache and the residual stream that enters `split`."""
-        if direct := self._direct_way(None):
+        if direct := self._direct_way(None, _keys(feed)):
             return self._columns(direct, feed, keep, start=split, residual=residual)[0]
         entering = self._as_returned(residual)
         with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
@@ -333,7 +342,7 @@ class Blocks:
             split: the first block that runs.
             residual: what enters it; None runs every block on the feed's tokens.
         """
-        if direct := self._direct_way(None):
+        if direct := self._direct_way(None, _keys(feed)):
             return direct.run(feed, None, start=0 if residual is None else split, residual=residual)[0]
         below = [] if residual is None else self._blocks[:split]
         entering = None if residual is None else self._as_returned(residual)
@@ -354,7 +363,7 @@ class Blocks:
         """Return the logits that the model makes of residual streams that leave its last block."""
         ids = torch.zeros(len(residual), 1, dtype=torch.long, device=residual.device)
         feed = feed_of(ids, ids, torch.ones_like(ids))
-        if self._returned is None and self._direct_way(None) is None:
+        if self._returned is None and self._direct_way(None, 1) is None:
             self.columns({name: tensor[:1] for name, tensor in feed.items()}, 1, 0)
         return self.columns_from(feed, 1, len(self), residual[:, None])[:, 0]
 
@@ -416,6 +425,10 @@ def feed_of(
         seen: 1 where a key, of the cache or of this feed, is a real token.
     """
     return {"input_ids": ids, "position_ids": positions.clamp(min=0), "attention_mask": seen}
+
+
+def _keys(feed: dict[str, Tensor]) -> int:
+    return feed["attention_mask"].shape[1]
 
 
 def _is_float64(model: nn.Module) -> bool:

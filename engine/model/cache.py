@@ -172,10 +172,9 @@ def window_of(config: Any) -> int | None:
     return min([*windows, *([stated] if stated else [])], default=None)
 
 
-def counts_keys(config: Any) -> bool:
-    """Whether some layer sees the latest keys alone by counting them from the end, whatever its mask says (GPT-Neo)."""
-    text = config.get_text_config(decoder=True)
-    return any(getattr(text, name, None) for name in ("window_size", "attention_types"))
+def counted_window(config: Any) -> int | None:
+    """How many of the latest keys a layer sees by counting them from the end, whatever its mask says (GPT-Neo)."""
+    return getattr(config.get_text_config(decoder=True), "window_size", None)
 
 
 def counts_by_mask(config: Any) -> bool:

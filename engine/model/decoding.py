@@ -195,13 +195,15 @@ class RowStream:
     def _part_histories(self, tokens: Int[Tensor, " row"]) -> Int[Tensor, " history"]:
         """Give rows that now part their own history; return one row of each history.
 
-        Where hardly anything is shared any more, the two caches become one and the split is over.
+        Where hardly anything is shared any more, or a window has passed what lets rows part late, the two caches become
+        one and the split is over.
         """
         device = tokens.device
         history, token = self._history.cpu().numpy(), tokens.cpu().numpy()
         _, first, inverse = np.unique(history * (int(token.max()) + 1) + token, return_index=True, return_inverse=True)
         parents = history[first]
-        if len(first) > _MERGE_AT * len(self.rows):
+        parts_late = not self._late or self._model.blocks.parts_late(self._seen.shape[1])
+        if len(first) > _MERGE_AT * len(self.rows) or not parts_late:
             whole = self._model.blocks.new_cache()
             for layer, (keys, values) in enumerate(self.taken()):
                 whole.put(layer, keys, values)
@@ -250,7 +252,8 @@ def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: HookState,
     worth_it = len({row.prompt for row in rows}) <= _MERGE_AT * len(rows)
     share = share and model.shares_blocks
     split = lowest if share and worth_it else 0
-    late = 0 < split == len(model.blocks) - 1 and model.blocks.part_late and _part_at_neurons(instruments)
+    late = 0 < split == len(model.blocks) - 1 and _part_at_neurons(instruments)
+    late = late and model.blocks.parts_late(max(len(row.prompt) for row in rows))
     return RowStream(model, rows, instruments, split, plain=not share, late=late)
 
 

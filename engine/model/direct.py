@@ -2,7 +2,7 @@
 
 A step of a batch is a few hundred small operations, and what stands around each of them costs as much as they do. Here
 stands the same arithmetic with fused operations, and hook points are called where somebody listens. It is taken only
-where it was seen to compute what the bridge does (`agrees`), which stays the reference and does everything else.
+where it was seen to compute what the bridge does (`Blocks`), which stays the reference and does everything else.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from transformer_lens.hook_points import HookPoint
-from transformers.pytorch_utils import Conv1D
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 """How far, of the largest logit, the two ways may be apart, in the precisions in which they are compared."""
 
-_MIXES = Callable[[Tensor], Tensor]
+Mixes = Callable[[Tensor], Tensor]
 _Update = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class _Points:
+class Points:
     """The hook points of one block, in the order in which a pass reaches them.
 
     Where attention and the MLP stand beside each other, both reading what enters the block, nothing is in the middle.
@@ -43,7 +42,7 @@ class _Points:
     resid_post: HookPoint
 
     @classmethod
-    def of(cls, points: Mapping[str, HookPoint], layer: int) -> _Points:
+    def of(cls, points: Mapping[str, HookPoint], layer: int) -> Points:
         """Find those of a layer.
 
         Raises:
@@ -60,11 +59,12 @@ class _Points:
 
 def _at(point: HookPoint, activation: Tensor) -> Tensor:
     """Let who listens at a hook point see, and edit, an activation."""
-    return point(activation) if point.fwd_hooks else activation
+    # Some points give what they are given flattened, as the model's own code has it there (OPT).
+    return point(activation).reshape(activation.shape) if point.fwd_hooks else activation
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """What one block computes.
 
     Args:
@@ -74,58 +74,79 @@ class _Block:
         attn_out: the matrix that attention writes with.
         before_mlp: the norm that the MLP reads through.
         neurons: what the MLP's last matrix reads, of what the norm gives.
-        mlp_out: the MLP's last matrix.
-        softens_in: the precision of attention's softmax; None for the model's.
+        mlp_out: the MLP's last matrix, and the norm after it if there is one, as after attention's.
+        scale: what attention's scores are multiplied by.
+        cap: what a tanh keeps them below; None for nothing.
+        softens_in: the precision of their softmax; None for the model's.
+        turns: the name of the angles that queries and keys are turned by; None for none.
     """
 
-    points: _Points
-    before_attention: _MIXES
+    points: Points
+    before_attention: Mixes
     project: Callable[[Tensor], tuple[Tensor, ...]]
-    attn_out: _MIXES
-    before_mlp: _MIXES
-    neurons: _MIXES
-    mlp_out: _MIXES
-    softens_in: torch.dtype | None = None
+    attn_out: Mixes
+    before_mlp: Mixes
+    neurons: Mixes
+    mlp_out: Mixes
+    scale: float
+    cap: float | None
+    softens_in: torch.dtype | None
+    turns: str | None
 
 
 @dataclass(frozen=True)
-class LastNorm:
-    """The norm before the unembedding; but for a scale and a shift, what it makes of a vector is linear in it.
+class Norm:
+    """A norm; but for a scale and a shift, what it makes of a vector is linear in it.
 
     Args:
-        module: with its weights.
-        way: norms with them.
-        centers: whether it takes the mean out, as LayerNorm does and RMSNorm does not.
+        module: a LayerNorm, which takes the mean out, or an RMSNorm, which norms in float32 whatever the precision.
+        is_offset: whether its weights are offsets from 1, and multiplied in float32 too (Gemma).
     """
 
     module: Any
-    way: Callable[[Any, Tensor], Tensor]
-    centers: bool
+    is_offset: bool = False
 
     def __call__(self, stream: Tensor) -> Tensor:
         """Norm vectors."""
-        return self.way(self.module, stream)
+        if self._centers:
+            return functional.layer_norm(stream, (stream.shape[-1],), self.module.weight, self.shift, self._eps)
+        normed = stream.float()
+        normed = normed * torch.rsqrt(normed.square().mean(dim=-1, keepdim=True) + self._eps)
+        if self.is_offset:
+            return normed.mul_(self._weight).to(stream.dtype)
+        return normed.to(stream.dtype).mul_(self._weight)
 
     def linear(self, stream: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
         """What is left of vectors without their scale and the shift."""
-        return self._centered(stream) * self.module.weight
+        return self._centered(stream) * self._weight
 
     def scale(self, stream: Float[Tensor, "row d"]) -> Float[Tensor, " row"]:
         """By what each is multiplied."""
-        eps = self.module.eps if self.centers else self.module.variance_epsilon
-        return torch.rsqrt(self._centered(stream).square().mean(dim=-1) + eps)
+        return torch.rsqrt(self._centered(stream).square().mean(dim=-1) + self._eps)
 
     @property
     def shift(self) -> Tensor | None:
         """What is added to all."""
         return getattr(self.module, "bias", None)
 
+    @property
+    def _weight(self) -> Tensor:
+        return 1 + self.module.weight.float() if self.is_offset else self.module.weight
+
+    @property
+    def _eps(self) -> float:
+        return self.module.eps if self._centers or self.is_offset else self.module.variance_epsilon
+
+    @property
+    def _centers(self) -> bool:
+        return isinstance(self.module, nn.LayerNorm)
+
     def _centered(self, stream: Tensor) -> Tensor:
-        return stream - stream.mean(dim=-1, keepdim=True) if self.centers else stream
+        return stream - stream.mean(dim=-1, keepdim=True) if self._centers else stream
 
 
 @dataclass(frozen=True)
-class _Angles:
+class Angles:
     """Cosines and sines that turn the first coordinates of queries and keys, or all, [row, 1, col, turned]."""
 
     cos: Tensor
@@ -146,19 +167,21 @@ class DirectBlocks:
     Args:
         blocks: first to last.
         embed: makes the residual stream of token ids and positions.
-        angles: makes the angles of positions; None where positions are embedded.
+        angles: makes the angles of positions, by name; none where positions are embedded.
         norm: the last one.
         unembedding: makes logits.
+        cap: what a tanh keeps them below; None for nothing.
         others: hook points that are not called here: while somebody listens there, nothing can be computed here.
     """
 
     def __init__(
         self,
-        blocks: Sequence[_Block],
+        blocks: Sequence[Block],
         embed: Callable[[Tensor, Tensor], Tensor],
-        angles: Callable[[Tensor, Tensor], _Angles] | None,
-        norm: LastNorm,
+        angles: Callable[[Tensor, Tensor], Mapping[str, Angles]],
+        norm: Norm,
         unembedding: nn.Linear,
+        cap: float | None,
         others: Sequence[HookPoint],
     ) -> None:
         self._blocks = blocks
@@ -166,12 +189,13 @@ class DirectBlocks:
         self._angles = angles
         self.norm = norm
         self.unembedding = unembedding
+        self._cap = cap
         self._others = others
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody listens where nothing is called."""
-        return not any(point.fwd_hooks for point in self._others)
+        """Whether nobody listens where nothing is called, but for the bridge itself, which passes it on to others."""
+        return all(handle.is_permanent for point in self._others for handle in point.fwd_hooks)
 
     @contextmanager
     def disturbed(self, layer: int) -> Generator[None]:
@@ -209,7 +233,7 @@ class DirectBlocks:
         positions = feed["position_ids"]
         stream = self._embed(feed["input_ids"], positions) if residual is None else residual
         hidden = _hidden_keys(feed["attention_mask"], positions.shape[1], stream.dtype)
-        angles = self._angles(stream, positions) if self._angles is not None else None
+        angles = self._angles(stream, positions)
         watched = None
         for layer in range(start, len(self._blocks) if stop is None else stop):
             if layer == watch:
@@ -229,7 +253,7 @@ class DirectBlocks:
         last = len(self._blocks) - 1
         stream, _ = self.run(feed, cache, stop=last)
         hidden = _hidden_keys(feed["attention_mask"], stream.shape[1], stream.dtype)
-        angles = self._angles(stream, feed["position_ids"]) if self._angles is not None else None
+        angles = self._angles(stream, feed["position_ids"])
         return _to_neurons(self._blocks[last], stream, hidden, angles, partial(_keep, cache, last))
 
     def from_neurons(
@@ -255,7 +279,11 @@ class DirectBlocks:
 
     def unembedded(self, hidden: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows vocab"]:
         """Make logits of what was normed."""
-        return _product(self.unembedding, hidden)
+        return self.capped(product(self.unembedding, hidden))
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """Keep what the unembedding made below the model's cap, in place."""
+        return logits if self._cap is None else _cap(logits, self._cap)
 
 
 def _disturb(activation: Tensor, hook: object) -> Tensor:
@@ -266,28 +294,30 @@ def _keep(cache: Any, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor,
     return cache.update(keys, values, layer)
 
 
-def _through(block: _Block, stream: Tensor, hidden: Tensor, angles: _Angles | None, keep: _Update | None) -> Tensor:
+def _through(
+    block: Block, stream: Tensor, hidden: Tensor, angles: Mapping[str, Angles], keep: _Update | None
+) -> Tensor:
     return _from_neurons(block, *_to_neurons(block, stream, hidden, angles, keep))[0]
 
 
 def _to_neurons(
-    block: _Block, stream: Tensor, hidden: Tensor, angles: _Angles | None, keep: _Update | None
+    block: Block, stream: Tensor, hidden: Tensor, angles: Mapping[str, Angles], keep: _Update | None
 ) -> tuple[Tensor, Tensor]:
     points = block.points
     entered = _at(points.resid_pre, stream)
     queries, keys, values = (part.transpose(1, 2) for part in block.project(block.before_attention(entered)))
-    if angles is not None:
-        queries, keys = angles.turn(queries), angles.turn(keys)
+    if block.turns is not None:
+        queries, keys = (angles[block.turns].turn(part) for part in (queries, keys))
     if keep is not None:
         keys, values = keep(keys, values)
-    mixed = _at(points.z, _attend(queries, keys, values, hidden, block.softens_in))
+    mixed = _at(points.z, _attend(block, queries, keys, values, hidden))
     # What is edited between the two halves is what the MLP reads: the stream passes it by, as in the model.
     stream = entered + _at(points.attn_out, block.attn_out(mixed))
     read = entered if points.resid_mid is None else _at(points.resid_mid, stream)
     return stream, block.neurons(block.before_mlp(read))
 
 
-def _from_neurons(block: _Block, stream: Tensor, neurons: Tensor) -> tuple[Tensor, Tensor]:
+def _from_neurons(block: Block, stream: Tensor, neurons: Tensor) -> tuple[Tensor, Tensor]:
     """What leaves the block, and its neurons as who listens left them."""
     neurons = _at(block.points.hook_post, neurons)
     written = _at(block.points.mlp_out, block.mlp_out(neurons))
@@ -295,20 +325,32 @@ def _from_neurons(block: _Block, stream: Tensor, neurons: Tensor) -> tuple[Tenso
 
 
 def _attend(
+    block: Block,
     queries: Float[Tensor, "row head col d"],
     keys: Float[Tensor, "row kv key d"],
     values: Float[Tensor, "row kv key d"],
     hidden: Float[Tensor, "row 1 col key"],
-    softens_in: torch.dtype | None,
 ) -> Float[Tensor, "row col wide"]:
     """Mix values by how well queries meet keys; several heads may share the same keys."""
     rows, heads, columns, width = queries.shape
     groups = keys.shape[1]
     grouped = queries.reshape(rows, groups, heads // groups * columns, width)
-    scores = (grouped @ keys.transpose(2, 3)).mul_(width**-0.5)
+    scores = (grouped @ keys.transpose(2, 3)).mul_(block.scale)
+    if block.cap is not None:
+        _cap(scores, block.cap)
     scores.view(rows, heads, columns, -1).add_(hidden)
-    mixed = (scores.softmax(dim=-1, dtype=softens_in).to(values.dtype) @ values).view(rows, heads, columns, width)
+    mixed = (scores.softmax(dim=-1, dtype=block.softens_in).to(values.dtype) @ values).view(rows, heads, columns, width)
     return mixed.transpose(1, 2).reshape(rows, columns, heads * width)
+
+
+def _cap(numbers: Tensor, cap: float) -> Tensor:
+    """Keep numbers below a cap, in place."""
+    return numbers.div_(cap).tanh_().mul_(cap)
+
+
+def product(module: Any, activation: Tensor) -> Tensor:
+    """What a linear layer makes of an activation."""
+    return functional.linear(activation, module.weight, module.bias)
 
 
 def _hidden_keys(seen: Int[Tensor, "row key"], columns: int, dtype: torch.dtype) -> Float[Tensor, "row 1 col key"]:
@@ -319,197 +361,3 @@ def _hidden_keys(seen: Int[Tensor, "row key"], columns: int, dtype: torch.dtype)
         visible = visible & torch.ones(columns, keys, dtype=torch.bool, device=seen.device).tril(keys - columns)
     lowest = torch.finfo(torch.float32).min
     return torch.zeros(visible.shape, dtype=dtype, device=seen.device).masked_fill_(~visible, lowest)
-
-
-def direct_blocks(model: Any, blocks: Sequence[Any], points: Mapping[str, HookPoint]) -> DirectBlocks | None:
-    """Take a model apart, if it is of a family that is known here.
-
-    Args:
-        model: the Hugging Face model, whose parts a bridge may have wrapped.
-        blocks: the bridge's blocks.
-        points: hook points by name.
-
-    Returns:
-        None where it is of another family, or has what this one mostly has not.
-    """
-    parameters = [*model.parameters()]
-    if {p.device for p in parameters} != {parameters[0].device} or parameters[0].dtype not in TOLERANCE:
-        return None
-    if parameters[0].device.type == "meta" or any(p.dtype != parameters[0].dtype for p in parameters):
-        return None
-    take = _FAMILIES.get(type(model).__name__)
-    try:
-        own = [_Points.of(points, layer) for layer in range(len(blocks))]
-    except KeyError:
-        return None
-    is_parallel = own[0].resid_mid is None
-    if take is None or is_parallel != getattr(model.config, "use_parallel_residual", False):
-        return None
-    called = {id(point) for one in own for point in one.all()}
-    others = {id(point): point for point in points.values() if id(point) not in called}
-    return take(model, [_raw(block) for block in blocks], own, [*others.values()])
-
-
-def _raw(module: Any, *path: str) -> Any:
-    """Follow a path of names from a module, without what a bridge wrapped around each."""
-    inner: Any = getattr(module, "original_component", None)
-    module = module if inner is None else inner
-    return _raw(getattr(module, path[0]), *path[1:]) if path else module
-
-
-def _linear(module: Any) -> _MIXES:
-    if isinstance(module, Conv1D):
-        return partial(_conv, module)
-    return partial(_product, module)
-
-
-def _conv(module: Any, activation: Tensor) -> Tensor:
-    flat = torch.addmm(module.bias, activation.reshape(-1, activation.shape[-1]), module.weight)
-    return flat.view(*activation.shape[:-1], -1)
-
-
-def _product(module: Any, activation: Tensor) -> Tensor:
-    return functional.linear(activation, module.weight, module.bias)
-
-
-def _joint(product: _MIXES, parts: tuple[int, int], axis: int, activation: Tensor) -> tuple[Tensor, ...]:
-    """Queries, keys and values of one matrix: it has them, and heads, in the order of `parts`, them on `axis`."""
-    every = product(activation)
-    return every.view(*every.shape[:-1], *parts, -1).unbind(axis)
-
-
-_APPROXIMATES = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""GELUs by the library's names: how each is computed."""
-
-
-def _gelu(product: _MIXES, name: str, activation: Tensor) -> Tensor:
-    return functional.gelu(product(activation), approximate=_APPROXIMATES[name])
-
-
-def _layer_norm(module: Any, activation: Tensor) -> Tensor:
-    return functional.layer_norm(activation, (activation.shape[-1],), module.weight, module.bias, module.eps)
-
-
-def _rms_norm(module: Any, activation: Tensor) -> Tensor:
-    # The library norms in float32, whatever the model's precision.
-    narrow = activation.float()
-    scale = torch.rsqrt(narrow.square().mean(dim=-1, keepdim=True) + module.variance_epsilon)
-    return (narrow * scale).to(activation.dtype).mul_(module.weight)
-
-
-def _gpt2(
-    model: Any, blocks: Sequence[Any], points: Sequence[_Points], others: Sequence[HookPoint]
-) -> DirectBlocks | None:
-    config = model.config
-    unusual = config.scale_attn_by_inverse_layer_idx or config.reorder_and_upcast_attn or config.add_cross_attention
-    if unusual or not config.scale_attn_weights or config.activation_function not in _APPROXIMATES:
-        return None
-    tokens, places = _raw(model, "transformer", "wte"), _raw(model, "transformer", "wpe")
-
-    made = [
-        _Block(
-            points=own,
-            before_attention=partial(_layer_norm, _raw(block, "ln_1")),
-            project=partial(_joint, _linear(_raw(block, "attn", "c_attn")), (3, config.n_head), -3),
-            attn_out=_linear(_raw(block, "attn", "c_proj")),
-            before_mlp=partial(_layer_norm, _raw(block, "ln_2")),
-            neurons=partial(_gelu, _linear(_raw(block, "mlp", "c_fc")), config.activation_function),
-            mlp_out=_linear(_raw(block, "mlp", "c_proj")),
-        )
-        for block, own in zip(blocks, points, strict=True)
-    ]
-
-    def embed(ids: Tensor, positions: Tensor) -> Tensor:
-        return functional.embedding(ids, tokens.weight) + functional.embedding(positions, places.weight)
-
-    norm = LastNorm(_raw(model, "transformer", "ln_f"), _layer_norm, centers=True)
-    return DirectBlocks(made, embed, None, norm, _raw(model, "lm_head"), others)
-
-
-def _llama(
-    model: Any, blocks: Sequence[Any], points: Sequence[_Points], others: Sequence[HookPoint]
-) -> DirectBlocks | None:
-    config = model.config
-    if config.hidden_act != "silu" or getattr(config, "sliding_window", None):
-        return None
-    tokens, rotary = _raw(model, "model", "embed_tokens"), _raw(model, "model", "rotary_emb")
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-
-    def split(parts: Sequence[Any], norms: Sequence[Any], activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        shape = (*activation.shape[:-1], -1, width)
-        queries, keys, values = (_product(part, activation).view(shape) for part in parts)
-        if norms:
-            queries, keys = _rms_norm(norms[0], queries), _rms_norm(norms[1], keys)
-        return queries, keys, values
-
-    def projects(attention: Any) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        norms = [_raw(attention, f"{name}_norm") for name in "qk" if hasattr(attention, f"{name}_norm")]
-        return partial(split, [_raw(attention, f"{name}_proj") for name in "qkv"], norms)
-
-    def neurons(gate: Any, up: Any, activation: Tensor) -> Tensor:
-        return functional.silu(_product(gate, activation)).mul_(_product(up, activation))
-
-    made = [
-        _Block(
-            points=own,
-            before_attention=partial(_rms_norm, _raw(block, "input_layernorm")),
-            project=projects(_raw(block, "self_attn")),
-            attn_out=_linear(_raw(block, "self_attn", "o_proj")),
-            before_mlp=partial(_rms_norm, _raw(block, "post_attention_layernorm")),
-            neurons=partial(neurons, _raw(block, "mlp", "gate_proj"), _raw(block, "mlp", "up_proj")),
-            mlp_out=_linear(_raw(block, "mlp", "down_proj")),
-            softens_in=torch.float32,
-        )
-        for block, own in zip(blocks, points, strict=True)
-    ]
-
-    norm, unembedding = LastNorm(_raw(model, "model", "norm"), _rms_norm, centers=False), _raw(model, "lm_head")
-    return DirectBlocks(made, partial(_embedded, tokens), partial(_angles, rotary), norm, unembedding, others)
-
-
-def _embedded(tokens: Any, ids: Tensor, positions: Tensor) -> Tensor:
-    return functional.embedding(ids, tokens.weight)
-
-
-def _angles(rotary: Any, stream: Tensor, positions: Tensor) -> _Angles:
-    cos, sin = rotary(stream, positions)
-    return _Angles(cos[:, None], sin[:, None])
-
-
-def _neox(
-    model: Any, blocks: Sequence[Any], points: Sequence[_Points], others: Sequence[HookPoint]
-) -> DirectBlocks | None:
-    config = model.config
-    if config.hidden_act not in _APPROXIMATES:
-        return None
-    tokens, rotary = _raw(model, "gpt_neox", "embed_in"), _raw(model, "gpt_neox", "rotary_emb")
-    heads = config.num_attention_heads
-
-    made = [
-        _Block(
-            points=own,
-            before_attention=partial(_layer_norm, _raw(block, "input_layernorm")),
-            # The three of a head lie side by side.
-            project=partial(_joint, _linear(_raw(block, "attention", "query_key_value")), (heads, 3), -2),
-            attn_out=_linear(_raw(block, "attention", "dense")),
-            before_mlp=partial(_layer_norm, _raw(block, "post_attention_layernorm")),
-            neurons=partial(_gelu, _linear(_raw(block, "mlp", "dense_h_to_4h")), config.hidden_act),
-            mlp_out=_linear(_raw(block, "mlp", "dense_4h_to_h")),
-        )
-        for block, own in zip(blocks, points, strict=True)
-    ]
-
-    norm = LastNorm(_raw(model, "gpt_neox", "final_layer_norm"), _layer_norm, centers=True)
-    unembedding = _raw(model.get_output_embeddings())
-    return DirectBlocks(made, partial(_embedded, tokens), partial(_angles, rotary), norm, unembedding, others)
-
-
-_FAMILIES: Mapping[str, Callable[[Any, Sequence[Any], Sequence[_Points], Sequence[HookPoint]], DirectBlocks | None]] = {
-    "GPT2LMHeadModel": _gpt2,
-    "GPTNeoXForCausalLM": _neox,
-    "LlamaForCausalLM": _llama,
-    "MistralForCausalLM": _llama,
-    "Qwen2ForCausalLM": _llama,
-    "Qwen3ForCausalLM": _llama,
-}
-"""How models are taken apart, by the name of their class: a class that another one derives from it may differ."""

@@ -48,7 +48,7 @@ def test_texts_and_vectors_are_those_of_rows_that_share_nothing(
         return write(self, target, stream, *others)
 
     monkeypatch.setattr(Ending, "write", counted)
-    assert narrow.blocks.part_late
+    assert narrow.blocks.parts_late(8)
     rows = rows_of(1)
     captures = [
         Capture("blocks.1.mlp.hook_post", "mean", "all"),
