@@ -25,7 +25,7 @@ def direct_blocks(model: Any, blocks: Sequence[Any], points: Mapping[str, HookPo
         points: hook points by name.
 
     Returns:
-        None where it is of another family, or has what this one mostly has not.
+        None where it is of another family, has what this one mostly has not, or has its parts elsewhere.
     """
     family = _FAMILIES.get(type(model).__name__)
     parameters = [*model.parameters()]
@@ -37,16 +37,24 @@ def direct_blocks(model: Any, blocks: Sequence[Any], points: Mapping[str, HookPo
         return None
     try:
         own = [Points.of(points, layer) for layer in range(len(blocks))]
-    except KeyError:
+        made = [family.block(model.config, block, layer, own[layer]) for layer, block in enumerate(blocks)]
+        tokens, norm = (_raw(model, path) for path in (family.tokens, family.norm))
+        places, rotary = (_raw(model, path) if path else None for path in (family.places, family.rotary))
+    except (KeyError, AttributeError):
+        return None
+    if tokens.weight.shape[1] != model.config.hidden_size:
         return None
     called = {id(point) for one in own for point in one.all()}
     others = {id(point): point for point in points.values() if id(point) not in called}
-    made = [family.block(model.config, block, layer, own[layer]) for layer, block in enumerate(blocks)]
-    places, rotary = (_raw(model, path) if path else None for path in (family.places, family.rotary))
-    embed = partial(_embedded, _raw(model, family.tokens), places)
-    angles = partial(_angles, rotary, sorted({block.turns for block in made if block.turns is not None}))
-    norm, cap = Norm(_raw(model, family.norm), family.offset), _of(model.config, "final_logit_softcapping")
-    return DirectBlocks(made, embed, angles, norm, _raw(model.get_output_embeddings()), cap, [*others.values()])
+    return DirectBlocks(
+        made,
+        partial(_embedded, tokens, places),
+        partial(_angles, rotary, sorted({block.turns for block in made if block.turns is not None})),
+        Norm(norm, family.offset),
+        _raw(model.get_output_embeddings()),
+        _of(model.config, "final_logit_softcapping"),
+        [*others.values()],
+    )
 
 
 def _raw(module: Any, path: str = "") -> Any:
@@ -143,6 +151,7 @@ class _Family:
         attn_out: what attention writes with.
         mlp_in: the gate and what it lets through, or one for both; without a gate, what makes the neurons.
         mlp_out: what the MLP writes with.
+        activation: the setting that names its activation function.
         places: the embedding of positions.
         rotary: what makes angles of positions.
         head_norms: those of the heads' queries and keys.
@@ -161,6 +170,7 @@ class _Family:
     attn_out: str
     mlp_in: tuple[str, ...]
     mlp_out: str
+    activation: str = "hidden_act"
     places: str | None = None
     rotary: str | None = None
     head_norms: tuple[str, ...] = ()
@@ -173,7 +183,7 @@ class _Family:
 
     def is_usual(self, config: Any) -> bool:
         """Whether a model has what the family mostly has."""
-        known = _activation(config) in _ACTIVATIONS
+        known = getattr(config, self.activation, None) in _ACTIVATIONS
         return known and all(bool(getattr(config, name, value)) == value for name, value in self.usual.items())
 
     def block(self, config: Any, block: Any, layer: int, points: Points) -> Block:
@@ -199,7 +209,7 @@ class _Family:
             neurons=partial(
                 _neurons,
                 [_linear(_raw(block, name)) for name in self.mlp_in],
-                _ACTIVATIONS[_activation(config)],
+                _ACTIVATIONS[getattr(config, self.activation)],
                 self.gated,
             ),
             mlp_out=mlp_out,
@@ -215,10 +225,6 @@ class _Family:
         parameters: Any = _of(config, "rope_parameters") or {}
         kinds: Any = _of(config, "layer_types")
         return kinds[layer] if kinds and kinds[layer] in parameters else ""
-
-
-def _activation(config: Any) -> str:
-    return _of(config, "activation_function", "hidden_activation", "hidden_act")
 
 
 _LLAMA = _Family(
@@ -239,6 +245,7 @@ _HEAD_NORMS = ("self_attn.q_norm", "self_attn.k_norm")
 _GEMMA_2 = replace(
     _LLAMA,
     norms=(*_LLAMA.norms, "pre_feedforward_layernorm", "post_feedforward_layernorm"),
+    activation="hidden_activation",
     offset=True,
     usual={"use_bidirectional_attention": False},
 )
@@ -252,6 +259,7 @@ _FAMILIES: Mapping[str, _Family] = {
         attn_out="attn.c_proj",
         mlp_in=("mlp.c_fc",),
         mlp_out="mlp.c_proj",
+        activation="activation_function",
         places="transformer.wpe",
         usual={
             "scale_attn_by_inverse_layer_idx": False,
@@ -268,6 +276,7 @@ _FAMILIES: Mapping[str, _Family] = {
         attn_out="attn.attention.out_proj",
         mlp_in=("mlp.c_fc",),
         mlp_out="mlp.c_proj",
+        activation="activation_function",
         places="transformer.wpe",
         scaled=False,
     ),
@@ -290,6 +299,7 @@ _FAMILIES: Mapping[str, _Family] = {
         attn_out="self_attn.out_proj",
         mlp_in=("fc1",),
         mlp_out="fc2",
+        activation="activation_function",
         places="model.decoder.embed_positions",
         softens_in=torch.float32,
         usual={"do_layer_norm_before": True, "_remove_final_layer_norm": False},
@@ -314,6 +324,6 @@ _FAMILIES: Mapping[str, _Family] = {
     "Qwen3ForCausalLM": replace(_LLAMA, head_norms=_HEAD_NORMS),
     "GemmaForCausalLM": replace(_LLAMA, offset=True, usual={"use_bidirectional_attention": False}),
     "Gemma2ForCausalLM": _GEMMA_2,
-    "Gemma3ForCausalLM": replace(_GEMMA_2, head_norms=_HEAD_NORMS, usual={"use_bidirectional_attention": False}),
+    "Gemma3ForCausalLM": replace(_GEMMA_2, head_norms=_HEAD_NORMS),
 }
 """How models are taken apart, by the name of their class: a class that another one derives from it may differ."""
