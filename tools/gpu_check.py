@@ -3,11 +3,11 @@
     python tools/gpu_check.py [--part equality|step|protocol|survey|actors ...] [--out FOLDER] [--rehearse]
 
 It makes its model on the spot (GPT-2's shape, random weights) and needs no network. Each part is made to take less than
-90 seconds on a GPU of today, writes what it found into FOLDER/gpu.json and FOLDER/gpu.txt beside what earlier parts of
-the same device wrote, and ends with status 1 where something that must agree does not. From there
-`make bench GPU_REPORT=FOLDER/gpu.json` puts the numbers into benchmarks/RESULTS.md. Without a GPU, or with --rehearse,
-everything runs on the processor with a tiny model, as a rehearsal: its numbers mean nothing and are not reported as a
-GPU's.
+90 seconds on a GPU of today, has a process of its own, writes what it found into FOLDER/gpu.json and FOLDER/gpu.txt
+beside what earlier parts of the same device wrote, and ends with status 1 where something that must agree does not.
+From there `make bench GPU_REPORT=FOLDER/gpu.json` puts the numbers into benchmarks/RESULTS.md. Without a GPU, or with
+--rehearse, everything runs on the processor with a tiny model, as a rehearsal: its numbers mean nothing and are not
+reported as a GPU's.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ import numpy as np
 import torch
 from make_random_model import Sizes, write_model
 
+from srm_explorer.engine.errors import first_line
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode, row_bytes
-from srm_explorer.engine.model.device import free_bytes, release_memory, set_tf32
+from srm_explorer.engine.model.device import free_bytes, release_memory
 from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.prepared import Ahead, Prepared
+from srm_explorer.engine.model.sampling import NoiseKey, Sampling
 from srm_explorer.engine.model.selftest import self_test
 from srm_explorer.engine.model.static import decode_static
 
@@ -53,6 +56,8 @@ LEAST = {"torch": (2, 11), "transformers": (5, 9)}
 MAIN = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
 SECONDS = 75.0
 """After which a part begins nothing new."""
+LONGEST = 600.0
+"""Seconds after which a part is ended that runs beside others."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,11 @@ class Findings:
         if not holds:
             self.wrong.append(what)
             print(f"  WRONG: {what}", flush=True)
+
+    def break_off(self, what: str, error: Exception) -> None:
+        """Note what ended before its end, and where; call it where the error is handled."""
+        self.check(False, f"{what} broke off: {type(error).__name__}: {first_line(error)}")
+        self.text += traceback.format_exc()
 
 
 class Machine:
@@ -199,6 +209,35 @@ def captures_of(scale: Scale) -> list[Capture]:
     ]
 
 
+def mixed_rows(scale: Scale) -> list[Row]:
+    """Every kind of edit beside each other, sampled."""
+    middle = scale.sizes.layers // 2
+    site, stream = f"blocks.{middle}.mlp.hook_post", f"blocks.{middle}.hook_resid_post"
+    unit = tuple(np.eye(scale.sizes.d_model)[5].tolist())
+    edits: list[tuple[Edit, ...]] = [
+        (),
+        (Edit(site, "clamp", "all", (7,), (6.0,)),),
+        (Edit(site, "scale", "generated", (3,), (4.0,)), Edit(site, "add", RowPositions((2,), 4), (5,), (2.0,))),
+        (Edit(site, "zero", "predicting", (11,)), Edit(stream, "steer", "all", (), (4.0,), unit)),
+    ]
+    return [
+        Row(prompt, own, NoiseKey(0, "gpu", number, 0))
+        for number, prompt in enumerate(prompts_of(scale)[:8])
+        for own in edits
+    ]
+
+
+def every_capture(scale: Scale) -> list[Capture]:
+    """The protocol's captures, and one of every other kind."""
+    first, second = (capture.site for capture in captures_of(scale))
+    return [
+        *captures_of(scale),
+        Capture(first, "tokens", "predicting", columns=(7, 3)),
+        Capture(second, "moments", "all"),
+        Capture(second, "last", "generated"),
+    ]
+
+
 def compared(one: Sequence[RowResult], other: Sequence[RowResult]) -> dict[str, Any]:
     """How many texts are the same, how far captures of those are apart, and how near a tie those that differ were."""
     same, apart, leads = 0, 0.0, [0.0]
@@ -208,7 +247,8 @@ def compared(one: Sequence[RowResult], other: Sequence[RowResult]) -> dict[str, 
             continue
         same += 1
         for a, b in zip(left.captured, right.captured, strict=True):
-            apart = max(apart, float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-12)))
+            # What is no number stays one.
+            apart = float(np.maximum(apart, np.abs(a - b).max() / max(np.abs(b).max(), 1e-12)))
     return {
         "texts": len(one),
         "same": same,
@@ -217,61 +257,76 @@ def compared(one: Sequence[RowResult], other: Sequence[RowResult]) -> dict[str, 
     }
 
 
+def in_each(
+    machine: Machine, found: Findings, names: Sequence[str], look: Callable[[Machine, Findings, str], None]
+) -> None:
+    """Look at one precision after the other; where one breaks off, the others go on."""
+    for name in names:
+        if not machine.has_time():
+            found.number(f"{name}: left out", "the time is up")
+            continue
+        try:
+            look(machine, found, name)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the report says so)
+            found.break_off(name, error)
+        machine.free()
+
+
 def equality(machine: Machine, found: Findings) -> None:
     """Steps as graphs beside the plain way on the same device, in every precision; float32 beside the processor too."""
+    names = ("float64", "float32", "float32 with TF32", "bfloat16", "float16")
+    in_each(machine, found, names if machine.is_gpu else ("float64", "float32", "bfloat16"), equal)
+
+
+def equal(machine: Machine, found: Findings, name: str) -> None:
+    """The same of one precision."""
     scale = machine.scale
     rows = [*protocol_rows(scale)[:: max(1, scale.conditions // 3)], *survey_rows(scale, 24)]
     rows = rows[:96]
     generation, captures = Generation(min(scale.tokens, 24)), captures_of(scale)
     # Most rows end early, and are dropped on the way.
     early = [replace(row, forced=(1, 2, 3)) if at % 3 else row for at, row in enumerate(rows)]
+    sampled = Generation(generation.tokens, Sampling(greedy=False, top_k=50, top_p=0.9))
     # What no rounding explains: float64 parts nowhere, float32 only where two tokens were nearly as good.
     bounds = {"float64": (1e-9, 0.0), "float32": (1e-3, 1e-2)}
-    for name in ("float64", "float32", "float32 with TF32", "bfloat16", "float16"):
-        if not machine.has_time():
-            found.number(f"{name}: left out", "the time is up")
-            continue
-        if not machine.is_gpu and name in ("float32 with TF32", "float16"):
-            continue
-        model = machine.load(name.split()[0], tf32="TF32" in name)
-        test = self_test(model)
-        found.number(f"{name}: self-test, graphs differ by", test.graphs_differ)
-        if machine.is_gpu:
-            found.check(test.static_steps, f"{name}: the self-test takes no graphs")
-        for what, batch, how in (
-            ("graphs of fewer and fewer rows", early, Generation(48)),
-            ("graphs", rows, generation),
-        ):
-            plain = decode(model, batch, how, captures).rows
-            still = decode_static(model, batch, how, captures, graphs=machine.graphs).rows
-            again = decode_static(model, batch, how, captures, graphs=machine.graphs).rows
-            result = compared(still, plain)
-            found.number(f"{name}: {what} against the plain way", result)
-            bits = all(
-                a.tokens == b.tokens and all(map(np.array_equal, a.captured, b.captured))
-                for a, b in zip(still, again, strict=True)
-            )
-            found.check(bits, f"{name}: a replay of the same {what} gives other bits")
-            if name in bounds:
-                most, lead = bounds[name]
-                found.check(
-                    result["relative difference"] <= most, f"{name}, {what}: captures differ by more than {most:g}"
-                )
-                found.check(
-                    result["largest lead of a text that differs"] <= lead,
-                    f"{name}, {what}: a text differs that was no near-tie",
-                )
-        if name == "float32":
-            few = rows[:16]
-            here = decode(machine.load(device="cpu"), few, generation, captures).rows
-            result = compared(still[:16], here)
-            found.number("float32: graphs on the device against the processor", result)
-            found.check(result["relative difference"] <= 1e-3, "float32: the device differs from the processor")
+    model = machine.load(name.split()[0], tf32="TF32" in name)
+    test = self_test(model)
+    found.number(f"{name}: self-test, graphs differ by", test.graphs_differ)
+    if machine.is_gpu:
+        found.check(test.static_steps, f"{name}: the self-test takes no graphs")
+    still: Sequence[RowResult] = []
+    for what, batch, how, kept in (
+        ("graphs of fewer and fewer rows", early, Generation(48), captures),
+        ("graphs of every edit and capture, sampled", mixed_rows(scale), sampled, every_capture(scale)),
+        ("graphs", rows, generation, captures),
+    ):
+        plain = decode(model, batch, how, kept).rows
+        still = decode_static(model, batch, how, kept, graphs=machine.graphs).rows
+        again = decode_static(model, batch, how, kept, graphs=machine.graphs).rows
+        result = compared(still, plain)
+        found.number(f"{name}: {what} against the plain way", result)
+        bits = all(
+            a.tokens == b.tokens and all(map(np.array_equal, a.captured, b.captured))
+            for a, b in zip(still, again, strict=True)
+        )
+        found.check(bits, f"{name}: a replay of the same {what} gives other bits")
+        found.check(np.isfinite(result["relative difference"]), f"{name}, {what}: a capture is not finite")
+        if name in bounds:
+            most, lead = bounds[name]
+            found.check(result["relative difference"] <= most, f"{name}, {what}: captures differ by more than {most:g}")
             found.check(
-                result["largest lead of a text that differs"] <= 1e-2, "float32: a text differs from the processor's"
+                result["largest lead of a text that differs"] <= lead,
+                f"{name}, {what}: a text differs that was no near-tie",
             )
-        del model
-        machine.free()
+    if name == "float32":
+        few = rows[:16]
+        here = decode(machine.load(device="cpu"), few, generation, captures).rows
+        result = compared(still[:16], here)
+        found.number("float32: graphs on the device against the processor", result)
+        found.check(result["relative difference"] <= 1e-3, "float32: the device differs from the processor")
+        found.check(
+            result["largest lead of a text that differs"] <= 1e-2, "float32: a text differs from the processor's"
+        )
 
 
 def step_seconds(machine: Machine, model: LoadedModel, rows: Sequence[Row], tokens: int) -> float:
@@ -373,50 +428,47 @@ def roofline(machine: Machine, dtype: torch.dtype, rows: int, columns: float) ->
 
 def step(machine: Machine, found: Findings) -> None:
     """One step at several sizes and precisions, beside the plain way and the roofline, with a profile."""
+    names = ("float32 with TF32", "float32", "bfloat16", "float16")
+    in_each(machine, found, names if machine.is_gpu else ("float32",), step_of)
+
+
+def step_of(machine: Machine, found: Findings, name: str) -> None:
+    """The same of one precision."""
     scale = machine.scale
     tokens, most = max(scale.tokens, 33), scale.rows[-1]
     width = max(map(len, prompts_of(scale)))
-    for name in ("float32 with TF32", "float32", "bfloat16", "float16"):
-        if not machine.has_time():
-            found.number(f"{name}: left out", "the time is up")
-            continue
-        if not machine.is_gpu and name != "float32":
-            continue
-        tf32 = "TF32" in name
-        model = machine.load(name.split()[0], tf32=tf32)
-        for rows in scale.rows if name == "float32 with TF32" or not machine.is_gpu else (most,):
-            batch = survey_rows(scale, rows)
-            seconds = step_seconds(machine, model, batch, tokens)
-            set_tf32(tf32)
-            least = roofline(machine, model.dtype, rows, width + tokens / 2)
-            share = least.seconds / seconds
-            found.number(
-                f"{name}, {rows} rows",
-                {
-                    "ms a step": 1e3 * seconds,
-                    "ms of its products": 1e3 * least.products,
-                    "ms of its bytes": 1e3 * (least.seconds - least.products),
-                    "GB/s of a copy": least.rate / 1e9,
-                    "share of the roofline": share,
-                    "tokens/s": rows / seconds,
-                },
+    tf32 = "TF32" in name
+    model = machine.load(name.split()[0], tf32=tf32)
+    for rows in scale.rows if tf32 or not machine.is_gpu else (most,):
+        batch = survey_rows(scale, rows)
+        seconds = step_seconds(machine, model, batch, tokens)
+        least = roofline(machine, model.dtype, rows, width + tokens / 2)
+        share = least.seconds / seconds
+        found.number(
+            f"{name}, {rows} rows",
+            {
+                "ms a step": 1e3 * seconds,
+                "ms of its products": 1e3 * least.products,
+                "ms of its bytes": 1e3 * (least.seconds - least.products),
+                "GB/s of a copy": least.rate / 1e9,
+                "share of the roofline": share,
+                "tokens/s": rows / seconds,
+            },
+        )
+        if rows == most and (tf32 or not machine.is_gpu):
+            found.row(
+                "GPU: share of the roofline at 2,048 rows",
+                rows / seconds,
+                rows / least.seconds,
+                share,
+                f"{name}, {1e3 * seconds:.2f} ms a step",
             )
-            if rows == most and (tf32 or not machine.is_gpu):
-                found.row(
-                    "GPU: share of the roofline at 2,048 rows",
-                    rows / seconds,
-                    rows / least.seconds,
-                    share,
-                    f"{name}, {1e3 * seconds:.2f} ms a step",
-                )
-                found.number(
-                    f"{name}, {rows} rows: ms a step the plain way",
-                    1e3 * plain_step_seconds(machine, model, batch),
-                )
-                found.text += profile(machine, model, batch, tokens)
-            model.kept_step = None
-            machine.free()
-        del model
+            found.number(
+                f"{name}, {rows} rows: ms a step the plain way",
+                1e3 * plain_step_seconds(machine, model, batch),
+            )
+            found.text += profile(machine, model, batch, tokens)
+        model.kept_step = None
         machine.free()
 
 
@@ -563,6 +615,9 @@ def actors(machine: Machine, found: Findings) -> None:
                     "values = [-6.0, -2.0, 2.0, 6.0]",
                     "[generation]",
                     f"tokens = {min(scale.tokens, 16)}",
+                    "[execution]",
+                    # Four batches: both have something to do.
+                    "rows = 10",
                     "[capture]",
                     f'sites = ["blocks.{layer}.hook_resid_post"]',
                 )
@@ -629,7 +684,10 @@ def written(out: Path, told: dict[str, Any], results: dict[str, dict[str, Any]])
     parts |= results
     # A rehearsal's numbers are no GPU's: the benchmarks find none in its report.
     rows = [] if told["rehearsal"] else [row for part in parts.values() for row in part["rows"]]
-    path.write_text(json.dumps({"about": told, "rows": rows, "parts": parts}, indent=1) + "\n")
+    # Whole or not at all: what earlier parts have found is in it.
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps({"about": told, "rows": rows, "parts": parts}, indent=1) + "\n")
+    draft.replace(path)
     lines = [", ".join(f"{name} {value}" for name, value in told.items())]
     for name, part in parts.items():
         lines += ["", f"== {name}: {'wrong' if part['wrong'] else 'right'}, {part['seconds']:.0f} s"]
@@ -653,25 +711,52 @@ def main() -> int:
     if too_old():
         return 2
     asked.out.mkdir(parents=True, exist_ok=True)
+    parts: Sequence[str] = asked.part or list(PARTS)
     is_wrong = False
     with tempfile.TemporaryDirectory() as kept:
-        for part in asked.part or PARTS:
-            print(f"== {part}", flush=True)
-            machine, found = Machine(asked.model or Path(kept), asked.rehearse), Findings()
-            if not machine.is_gpu:
-                print("  a rehearsal: no number here is a GPU's", flush=True)
-            try:
-                PARTS[part](machine, found)
-            except Exception:  # noqa: BLE001 (whatever it is, the report says so, and the other parts go on)
-                found.wrong.append("it broke off")
-                found.text += traceback.format_exc()
-                traceback.print_exc()
-            is_wrong = is_wrong or bool(found.wrong)
-            result = {"seconds": machine.spent(), "wrong": found.wrong, "rows": found.rows}
-            written(asked.out, about(machine), {part: result | {"numbers": found.numbers, "text": found.text}})
-            machine.free()
-    print(f"report: {asked.out / 'gpu.json'}, {asked.out / 'gpu.txt'}")
+        folder = asked.model or Path(kept)
+        if len(parts) == 1:
+            is_wrong = run_part(parts[0], folder, asked.out, rehearse=asked.rehearse)
+        else:
+            for part in parts:
+                is_wrong |= run_apart(part, folder, asked.out, rehearse=asked.rehearse)
     return int(is_wrong)
+
+
+def run_part(part: str, folder: Path, out: Path, *, rehearse: bool) -> bool:
+    """Run a part here and write what it found; whether something was wrong."""
+    print(f"== {part}", flush=True)
+    machine, found = Machine(folder, rehearse), Findings()
+    if not machine.is_gpu:
+        print("  a rehearsal: no number here is a GPU's", flush=True)
+    try:
+        PARTS[part](machine, found)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the report says so)
+        found.break_off(part, error)
+    report(part, machine, found, out)
+    return bool(found.wrong)
+
+
+def run_apart(part: str, folder: Path, out: Path, *, rehearse: bool) -> bool:
+    """Run a part in a process of its own: after some errors of a device a process can do nothing there any more."""
+    command = [sys.executable, __file__, "--part", part, "--out", str(out), "--model", str(folder)]
+    try:
+        ended = subprocess.run([*command, *["--rehearse"] * rehearse], check=False, timeout=LONGEST).returncode
+    except subprocess.TimeoutExpired:
+        ended = None
+    if ended not in (0, 1):
+        found = Findings()
+        how = f"ended with status {ended}" if ended is not None else f"had not ended after {LONGEST:.0f} s"
+        found.check(False, f"{part}: its process {how}")
+        report(part, Machine(folder, rehearse), found, out)
+    return ended != 0
+
+
+def report(part: str, machine: Machine, found: Findings, out: Path) -> None:
+    """Write what a part found."""
+    result = {"seconds": machine.spent(), "wrong": found.wrong, "rows": found.rows}
+    written(out, about(machine), {part: result | {"numbers": found.numbers, "text": found.text}})
+    print(f"report: {out / 'gpu.json'}, {out / 'gpu.txt'}", flush=True)
 
 
 if __name__ == "__main__":
