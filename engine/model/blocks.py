@@ -26,7 +26,7 @@ from srm_explorer.engine.model.cache import (
     keeps_keys_alone,
     window_of,
 )
-from srm_explorer.engine.model.direct import TOLERANCE, DirectBlocks
+from srm_explorer.engine.model.direct import TOLERANCE, DirectBlocks, hidden_keys
 from srm_explorer.engine.model.ending import Ending
 from srm_explorer.engine.model.families import direct_blocks
 from srm_explorer.engine.model.unembedding import WideProduct
@@ -67,7 +67,9 @@ class Blocks:
         """How many of the latest keys every layer sees; None where all see all."""
         counted = counted_window(self._config)
         one_mask = self.keeps_keys_alone and not counts_by_mask(self._config)
-        self._makes_masks = _is_float64(model) and one_mask and self.window is None
+        self._dtype = next(model.parameters()).dtype
+        # Where the library's own are not finite for a pad.
+        self._makes_masks = self._dtype in (torch.float64, torch.float16) and one_mask and self.window is None
         self.takes_masks = (
             one_mask and counted is None and not self._cuts_columns and self._cache_name == "past_key_values"
         )
@@ -407,7 +409,8 @@ class Blocks:
             # What keeps a state alone masks the columns it is fed, not those it has seen.
             feed = feed | {"attention_mask": feed["attention_mask"][:, -feed["input_ids"].shape[1] :]}
         if self._makes_masks:
-            feed = feed | {"attention_mask": _float64_mask(feed)}
+            hidden = hidden_keys(feed["attention_mask"], feed["input_ids"].shape[1], self._dtype)
+            feed = feed | {"attention_mask": hidden}
         # Layers that read the keys of others would be cut to the last columns too, where that is a plain number.
         last = torch.arange(-keep, 0, device=feed["input_ids"].device) if self._cuts_columns else keep
         output: Any = self._model(**feed, **{self._cache_name: cache}, use_cache=True, logits_to_keep=last)
@@ -429,25 +432,6 @@ def feed_of(
 
 def _keys(feed: dict[str, Tensor]) -> int:
     return feed["attention_mask"].shape[1]
-
-
-def _is_float64(model: nn.Module) -> bool:
-    return next(model.parameters()).dtype == torch.float64
-
-
-def _float64_mask(feed: dict[str, Tensor]) -> Float[Tensor, "row 1 col key"]:
-    """Build the causal mask of a float64 model from the keys that were seen.
-
-    Some models take their softmax in float32, where the library's mask value, the lowest float64, is minus infinity:
-    a pad, which sees no key at all, would become NaN and spread.
-    """
-    seen = feed["attention_mask"].bool()
-    n_keys, n_columns = seen.shape[1], feed["input_ids"].shape[1]
-    causal = torch.ones(n_columns, n_keys, dtype=torch.bool, device=seen.device).tril(n_keys - n_columns)
-    hidden = ~(causal & seen[:, None, None, :])
-    return torch.zeros(hidden.shape, dtype=torch.float64, device=seen.device).masked_fill(
-        hidden, torch.finfo(torch.float32).min
-    )
 
 
 def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

@@ -52,7 +52,7 @@ def set_tf32(allowed: bool) -> None:
 @contextmanager
 def exact_products() -> Generator[None]:
     """Have float32 mean float32 while the block runs: where two ways are compared, rounding would hide what differs."""
-    allowed = torch.backends.cuda.matmul.allow_tf32
+    allowed = bool(torch.backends.cuda.matmul.allow_tf32)
     set_tf32(False)
     try:
         yield

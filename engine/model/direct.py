@@ -232,7 +232,7 @@ class DirectBlocks:
         """
         positions = feed["position_ids"]
         stream = self._embed(feed["input_ids"], positions) if residual is None else residual
-        hidden = _hidden_keys(feed["attention_mask"], positions.shape[1], stream.dtype)
+        hidden = hidden_keys(feed["attention_mask"], positions.shape[1], stream.dtype)
         angles = self._angles(stream, positions)
         watched = None
         for layer in range(start, len(self._blocks) if stop is None else stop):
@@ -252,7 +252,7 @@ class DirectBlocks:
         """
         last = len(self._blocks) - 1
         stream, _ = self.run(feed, cache, stop=last)
-        hidden = _hidden_keys(feed["attention_mask"], stream.shape[1], stream.dtype)
+        hidden = hidden_keys(feed["attention_mask"], stream.shape[1], stream.dtype)
         angles = self._angles(stream, feed["position_ids"])
         return _to_neurons(self._blocks[last], stream, hidden, angles, partial(_keep, cache, last))
 
@@ -353,11 +353,20 @@ def product(module: Any, activation: Tensor) -> Tensor:
     return functional.linear(activation, module.weight, module.bias)
 
 
-def _hidden_keys(seen: Int[Tensor, "row key"], columns: int, dtype: torch.dtype) -> Float[Tensor, "row 1 col key"]:
-    """Build what is added to scores: 0 where a key is seen, else hardly finite."""
+def hidden_keys(seen: Int[Tensor, "row key"], columns: int, dtype: torch.dtype) -> Float[Tensor, "row 1 col key"]:
+    """Build what is added to scores: 0 where a key is seen, else `hidden_score`."""
     keys = seen.shape[1]
     visible = seen.bool()[:, None, None, :]
     if columns > 1:
         visible = visible & torch.ones(columns, keys, dtype=torch.bool, device=seen.device).tril(keys - columns)
-    lowest = torch.finfo(torch.float32).min
-    return torch.zeros(visible.shape, dtype=dtype, device=seen.device).masked_fill_(~visible, lowest)
+    return torch.zeros(visible.shape, dtype=dtype, device=seen.device).masked_fill_(~visible, hidden_score(dtype))
+
+
+def hidden_score(dtype: torch.dtype) -> float:
+    """What is added to the score of a key that is not seen: as low as any score leaves it finite.
+
+    A pad sees no key at all: were all of its scores minus infinity, it would become NaN and spread. The lowest float64
+    is that in float32, in which some models take their softmax; so is the lowest float16 with a score of -16 added.
+    """
+    lowest = torch.finfo(torch.float32 if dtype == torch.float64 else dtype).min
+    return lowest / 2 if dtype == torch.float16 else lowest

@@ -25,6 +25,7 @@ from srm_explorer.engine.model.cache import RoomyKeys
 from srm_explorer.engine.model.capture import Accumulator, Capture
 from srm_explorer.engine.model.decoding import Decoded, Generation, Row, RowResult, open_stream
 from srm_explorer.engine.model.device import array_of, bool_list, int_list, tensor_of
+from srm_explorer.engine.model.direct import hidden_score
 from srm_explorer.engine.model.edits import slots_by_site
 from srm_explorer.engine.model.hooks import Feed, HookState, instrumented
 from srm_explorer.engine.model.layout import COLUMNS, Graphs, LaidOut, halved, noise_keys
@@ -146,8 +147,7 @@ class _Batch:
         self._slots = slots_by_site([row.edits for row in rows], device, model.dtype)
         self.instruments = HookState({site: [] for site in self._slots}, accumulators, self._feed())
         self._room = shape.room
-        # The lowest float64 is minus infinity in float32, in which some models take their softmax.
-        self._hidden = torch.finfo(torch.float32 if model.dtype == torch.float64 else model.dtype).min
+        self._hidden = hidden_score(model.dtype)
         self.mask = torch.full((count, 1, 1, self._room), self._hidden, dtype=model.dtype, device=device)
         self.logits: Tensor | None = None
         self.noise: Tensor | None = None

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.model.blocks import feed_of
-from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import self_test
 
 
@@ -134,3 +138,17 @@ def test_products_of_ten_bits_are_allowed_their_rounding_and_no_others(tiny_gpt2
         with pytest.raises(ExplorerError, match="batch_vs_single differs"):
             self_test(replace(single, tf32=True))
     self_test(tiny_gpt2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_pad_whose_scores_are_all_low_stays_a_number(tiny_gpt2_folder: Path, tmp_path: Path, dtype: Any) -> None:
+    folder = tmp_path / "low"
+    shutil.copytree(tiny_gpt2_folder, folder)
+    weights = load_file(folder / "model.safetensors")
+    for name, weight in weights.items():
+        if name.endswith("attn.c_attn.weight"):
+            # Keys are queries turned round, so that a token's score with itself is far below -16.
+            weight[:, :32] *= 20
+            weight[:, 32:64] = -weight[:, :32]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert self_test(load_model(ModelSpec(name=str(folder), device="cpu", dtype=dtype))).pads
