@@ -125,8 +125,7 @@ class Blocks:
     def _are_ended_alike(self, direct: DirectBlocks) -> bool:
         """Whether rows that part at neurons of the last block get the logits that each gets by itself.
 
-        Where a model norms in less than its own precision they do not, nor where it norms what the neurons write.
-        What makes them is for a processor.
+        Where a model norms in less than its own precision they do not; what makes them is for a processor.
         """
         weight = direct.unembedding.weight
         if weight.device.type != "cpu":
@@ -140,9 +139,9 @@ class Blocks:
         change = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, -2.0], [1.0, 1.0]], dtype=weight.dtype)
         moved = neurons[history]
         moved[:, ending.edited] += change
-        leaving = direct.unheard(stream[history], moved)
+        leaving, _ = direct.from_neurons(stream[history], moved)
         expected = direct.unembedded(direct.normed(leaving))
-        found = ending.write(torch.empty_like(expected), leaving, change, direct.unheard(stream, neurons), history)
+        found = ending.write(torch.empty_like(expected), leaving, change, stream, neurons, history)
         return _near(direct.capped(found), expected)
 
     def _direct_way(self, cache: LayerCache | None, keys: int) -> DirectBlocks | None:
@@ -299,8 +298,7 @@ class Blocks:
         else:
             target = self._target(cache, len(leaving))
         change = edited[:, -1, ending.edited] - neurons[history, -1][:, ending.edited]
-        entered = direct.unheard(stream[:, -1], neurons[:, -1])
-        return direct.capped(ending.write(target, leaving[:, -1], change, entered, history))
+        return direct.capped(ending.write(target, leaving[:, -1], change, stream[:, -1], neurons[:, -1], history))
 
     def new_ending(self, edited: Int[Tensor, " k"], d_mlp: int) -> Ending | None:
         """What makes the logits of rows that edit these neurons of the last block; None where each needs its own."""

@@ -64,37 +64,6 @@ def _at(point: HookPoint, activation: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Block:
-    """What one block computes.
-
-    Args:
-        points: where it is listened to.
-        before_attention: the norm that attention reads through.
-        project: makes queries, keys and values, each [row, col, heads, d_head].
-        attn_out: the matrix that attention writes with.
-        before_mlp: the norm that the MLP reads through.
-        neurons: what the MLP's last matrix reads, of what the norm gives.
-        mlp_out: the MLP's last matrix, and the norm after it if there is one, as after attention's.
-        scale: what attention's scores are multiplied by.
-        cap: what a tanh keeps them below; None for nothing.
-        softens_in: the precision of their softmax; None for the model's.
-        turns: the name of the angles that queries and keys are turned by; None for none.
-    """
-
-    points: Points
-    before_attention: Mixes
-    project: Callable[[Tensor], tuple[Tensor, ...]]
-    attn_out: Mixes
-    before_mlp: Mixes
-    neurons: Mixes
-    mlp_out: Mixes
-    scale: float
-    cap: float | None
-    softens_in: torch.dtype | None
-    turns: str | None
-
-
-@dataclass(frozen=True)
 class Norm:
     """A norm; but for a scale and a shift, what it makes of a vector is linear in it.
 
@@ -143,6 +112,41 @@ class Norm:
 
     def _centered(self, stream: Tensor) -> Tensor:
         return stream - stream.mean(dim=-1, keepdim=True) if self._centers else stream
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one block computes.
+
+    Args:
+        points: where it is listened to.
+        before_attention: the norm that attention reads through.
+        project: makes queries, keys and values, each [row, col, heads, d_head].
+        attn_out: the matrix that attention writes with.
+        before_mlp: the norm that the MLP reads through.
+        neurons: what the MLP's last matrix reads, of what the norm gives.
+        mlp_out: the MLP's last matrix.
+        after_attention: the norm of what attention writes; None for none.
+        after_mlp: the norm of what the MLP writes; None for none.
+        scale: what attention's scores are multiplied by.
+        cap: what a tanh keeps them below; None for nothing.
+        softens_in: the precision of their softmax; None for the model's.
+        turns: the name of the angles that queries and keys are turned by; None for none.
+    """
+
+    points: Points
+    before_attention: Mixes
+    project: Callable[[Tensor], tuple[Tensor, ...]]
+    attn_out: Mixes
+    before_mlp: Mixes
+    neurons: Mixes
+    mlp_out: Mixes
+    after_attention: Mixes | None
+    after_mlp: Norm | None
+    scale: float
+    cap: float | None
+    softens_in: torch.dtype | None
+    turns: str | None
 
 
 @dataclass(frozen=True)
@@ -262,15 +266,20 @@ class DirectBlocks:
         """Go on from there, where somebody may listen; return the stream that leaves, and the neurons as edited."""
         return _from_neurons(self._blocks[-1], stream, neurons)
 
-    def unheard(self, stream: Float[Tensor, "row d"], neurons: Float[Tensor, "row d_mlp"]) -> Float[Tensor, "row d"]:
-        """Go on from there where nobody listens; return the stream that leaves."""
-        return stream + self._blocks[-1].mlp_out(neurons)
+    @property
+    def norm_after(self) -> Norm | None:
+        """The norm of what the last block's MLP writes."""
+        return self._blocks[-1].after_mlp
+
+    def written(self, neurons: Float[Tensor, "row d_mlp"]) -> Float[Tensor, "row d"]:
+        """What the last block's MLP writes with neurons, before a norm of it."""
+        return self._blocks[-1].mlp_out(neurons)
 
     def written_by(self, neurons: Int[Tensor, " k"], d_mlp: int) -> Float[Tensor, "k d"]:
-        """What the last block's MLP writes for 1 of each of some of its neurons."""
+        """What it writes for 1 of each of some of its neurons."""
         one = torch.zeros(len(neurons) + 1, d_mlp, dtype=self.unembedding.weight.dtype, device=neurons.device)
         one[torch.arange(len(neurons)), neurons] = 1.0
-        written = self._blocks[-1].mlp_out(one)
+        written = self.written(one)
         return written[:-1] - written[-1]
 
     def normed(self, stream: Float[Tensor, "row col d"]) -> Float[Tensor, "row col d"]:
@@ -312,7 +321,7 @@ def _to_neurons(
         keys, values = keep(keys, values)
     mixed = _at(points.z, _attend(block, queries, keys, values, hidden))
     # What is edited between the two halves is what the MLP reads: the stream passes it by, as in the model.
-    stream = entered + _at(points.attn_out, block.attn_out(mixed))
+    stream = entered + _at(points.attn_out, _normed(block.after_attention, block.attn_out(mixed)))
     read = entered if points.resid_mid is None else _at(points.resid_mid, stream)
     return stream, block.neurons(block.before_mlp(read))
 
@@ -320,8 +329,12 @@ def _to_neurons(
 def _from_neurons(block: Block, stream: Tensor, neurons: Tensor) -> tuple[Tensor, Tensor]:
     """What leaves the block, and its neurons as who listens left them."""
     neurons = _at(block.points.hook_post, neurons)
-    written = _at(block.points.mlp_out, block.mlp_out(neurons))
+    written = _at(block.points.mlp_out, _normed(block.after_mlp, block.mlp_out(neurons)))
     return _at(block.points.resid_post, stream + written), neurons
+
+
+def _normed(norm: Mixes | None, written: Tensor) -> Tensor:
+    return written if norm is None else norm(written)
 
 
 def _attend(

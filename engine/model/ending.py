@@ -3,7 +3,9 @@
 Rows with one prompt and one text so far that are edited at no other place differ by what those neurons write, and the
 last norm is linear but for its scale: with s the scale of a row, x the stream of its history, d the change of each
 edited neuron and w what it writes, logits = s (U(x) + sum of d U(w)) + U(shift). So a step takes one product with the
-unembedding a history, in place of one a row. `DirectBlocks` going through all of it row by row is the reference.
+unembedding a history, in place of one a row. A norm after the MLP (Gemma 2) has a scale t of its
+own: t (y + sum of d w) is added to x then, y being what the MLP writes in the history. `DirectBlocks` going row by row
+is the reference.
 """
 
 from __future__ import annotations
@@ -36,39 +38,53 @@ class Ending:
         self._direct, self.edited = direct, edited
         weight, shift = direct.unembedding.weight, direct.norm.shift
         bias: Any = direct.unembedding.bias
-        self._of_edited = direct.norm.linear(direct.written_by(edited, d_mlp)) @ weight.T
+        self._written_by_edited = direct.written_by(edited, d_mlp)
+        self._of_edited = self._linear(self._written_by_edited) @ weight.T
         added = [shift @ weight.T] if shift is not None else []
         added += [bias] if bias is not None else []
         self._added = torch.stack(added).sum(dim=0) if added else None
 
     def is_worth_it(self, histories: int, rows: int) -> bool:
         """Whether it takes fewer multiplications than row by row."""
-        width, terms = self._direct.unembedding.in_features, histories + len(self.edited)
-        return histories * width + rows * terms <= _WORTH * rows * width
+        width, parts = self._direct.unembedding.in_features, 1 if self._direct.norm_after is None else 2
+        terms = parts * histories + len(self.edited)
+        return parts * histories * width + rows * terms <= _WORTH * rows * width
 
     def write(
         self,
         target: Float[Tensor, "row vocab"],
-        stream: Float[Tensor, "row d"],
+        leaving: Float[Tensor, "row d"],
         change: Float[Tensor, "row k"],
-        entered: Float[Tensor, "history d"],
+        stream: Float[Tensor, "history d"],
+        neurons: Float[Tensor, "history d_mlp"],
         history: Int[Tensor, " row"],
     ) -> Float[Tensor, "row vocab"]:
         """Write the logits into a tensor, and return that.
 
         Args:
-            stream: what leaves the last block in each row.
+            leaving: what leaves the last block in each row.
             change: by how much each edited neuron of a row differs from its history's.
-            entered: what would leave the last block in each history, were nothing edited.
+            stream: what the last block's MLP writes to in each history.
+            neurons: what it writes with, were nothing edited.
         """
-        norm, weight = self._direct.norm, self._direct.unembedding.weight
-        scale = norm.scale(stream)
-        terms = torch.zeros(len(stream), len(entered) + change.shape[1], dtype=stream.dtype)
-        terms[torch.arange(len(stream)), history] = scale
-        terms[:, len(entered) :] = scale[:, None] * change
-        linear = norm.linear(entered)
+        norm, weight, written = self._direct.norm, self._direct.unembedding.weight, self._direct.written(neurons)
+        scale = norm.scale(leaving)
+        if self._direct.norm_after is None:
+            by, parts = scale, [(norm.linear(stream + written), scale)]
+        else:
+            by = scale * self._direct.norm_after.scale(written[history] + change @ self._written_by_edited)
+            parts = [(norm.linear(stream), scale), (self._linear(written), by)]
+        terms = torch.zeros(len(leaving), len(parts) * len(stream) + change.shape[1], dtype=leaving.dtype)
+        for number, (_, factor) in enumerate(parts):
+            terms[torch.arange(len(leaving)), number * len(stream) + history] = factor
+        terms[:, len(parts) * len(stream) :] = by[:, None] * change
+        linear = torch.cat([part for part, _ in parts])
         for begin in range(0, len(weight), STRETCH):
-            part = slice(begin, begin + STRETCH)
-            parts = torch.cat([linear @ weight[part].T, self._of_edited[:, part]])
-            target[:, part] = terms @ parts
+            stretch = slice(begin, begin + STRETCH)
+            target[:, stretch] = terms @ torch.cat([linear @ weight[stretch].T, self._of_edited[:, stretch]])
         return target if self._added is None else target.add_(self._added)
+
+    def _linear(self, written: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
+        """What the unembedding reads of what the MLP writes, without the scales of the norms between."""
+        after = self._direct.norm_after
+        return self._direct.norm.linear(written if after is None else after.linear(written))

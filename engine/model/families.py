@@ -96,10 +96,6 @@ def _conv(module: Any, activation: Tensor) -> Tensor:
     return flat.view(*activation.shape[:-1], -1)
 
 
-def _normed_after(product: Mixes, norm: Norm, activation: Tensor) -> Tensor:
-    return norm(product(activation))
-
-
 _ACTIVATIONS: Mapping[str, Mixes] = {
     "gelu": functional.gelu,
     "gelu_new": partial(functional.gelu, approximate="tanh"),
@@ -188,15 +184,16 @@ class _Family:
 
     def block(self, config: Any, block: Any, layer: int, points: Points) -> Block:
         """Take a block of a model apart."""
-        before, *after = (Norm(_raw(block, name), self.offset) for name in self.norms)
-        attn_out, mlp_out = (_linear(_raw(block, name)) for name in (self.attn_out, self.mlp_out))
-        if len(after) > 1:
-            attn_out, mlp_out = partial(_normed_after, attn_out, after[0]), partial(_normed_after, mlp_out, after[2])
+        norms = [Norm(_raw(block, name), self.offset) for name in self.norms]
+        if len(norms) == 2:
+            before_attention, before_mlp, after_attention, after_mlp = *norms, None, None
+        else:
+            before_attention, after_attention, before_mlp, after_mlp = norms
         heads = config.num_attention_heads
         width = _of(config, "head_dim") or config.hidden_size // heads
         return Block(
             points=points,
-            before_attention=before,
+            before_attention=before_attention,
             project=partial(
                 _project,
                 [_linear(_raw(block, name)) for name in self.project],
@@ -204,15 +201,17 @@ class _Family:
                 (heads, _of(config, "num_key_value_heads") or heads),
                 self.by_head,
             ),
-            attn_out=attn_out,
-            before_mlp=after[1] if len(after) > 1 else after[0],
+            attn_out=_linear(_raw(block, self.attn_out)),
+            before_mlp=before_mlp,
             neurons=partial(
                 _neurons,
                 [_linear(_raw(block, name)) for name in self.mlp_in],
                 _ACTIVATIONS[getattr(config, self.activation)],
                 self.gated,
             ),
-            mlp_out=mlp_out,
+            mlp_out=_linear(_raw(block, self.mlp_out)),
+            after_attention=after_attention,
+            after_mlp=after_mlp,
             scale=(_of(config, "query_pre_attn_scalar") or width) ** -0.5 if self.scaled else 1.0,
             cap=_of(config, "attn_logit_softcapping"),
             softens_in=self.softens_in,

@@ -18,14 +18,23 @@ from srm_explorer.engine.model.load import LoadedModel, load_model
 PROMPTS = (tuple(range(3)), tuple(range(40, 47)))
 
 
-@pytest.fixture(scope="module", params=["gpt2", "llama"])
+@pytest.fixture(scope="module", params=["gpt2", "llama", "gemma2"])
 def narrow(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, random_models: ModuleType
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    random_models: ModuleType,
+    family_tool: ModuleType,
 ) -> LoadedModel:
-    """Both families in float32."""
+    """Families in float32: one whose norms centre, one whose norms do not, one that norms what its MLP writes."""
     folder = tmp_path_factory.mktemp(request.param)
-    sizes = random_models.Sizes(shape=request.param, layers=2, d_model=32, d_mlp=64, heads=2, vocab=1500, context=64)
-    random_models.write_model(folder, sizes)
+    if request.param == "gemma2":
+        sizes = {"vocab_size": 1500, "num_hidden_layers": 2, "sliding_window": 64, "tie_word_embeddings": False}
+        family_tool.make_folder(family_tool.Family(request.param, sizes), folder)
+    else:
+        sizes = random_models.Sizes(
+            shape=request.param, layers=2, d_model=32, d_mlp=64, heads=2, vocab=1500, context=64
+        )
+        random_models.write_model(folder, sizes)
     return load_model(ModelSpec(name=str(folder), device="cpu"))
 
 
