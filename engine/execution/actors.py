@@ -10,6 +10,7 @@ process would, and the session is put together in the order of the layout.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import re
@@ -527,7 +528,7 @@ def _needs(cluster: Cluster, spec: ExecutionSpec, device: str, threads: int) -> 
     """How many actors there are, and what Ray reserves for each.
 
     Raises:
-        ExplorerError: the device is one by number, which is Ray's to choose.
+        ExplorerError: the device is one by number, which is Ray's to choose, or there are too few for what each takes.
     """
     span = _SPAN.fullmatch(device)
     if device.startswith("cuda:") and span is None:
@@ -537,9 +538,13 @@ def _needs(cluster: Cluster, spec: ExecutionSpec, device: str, threads: int) -> 
     each = float(span[1]) + 1 if span else 1.0
     fit = int(gpus // each)
     count = spec.actors or fit or max(1, cluster.processors // threads)
-    if gpus and count > fit:
-        # More actors than GPUs share them; Ray reckons in ten-thousandths.
-        each = int(gpus / count * 10_000) / 10_000
+    if gpus and count > fit and span is None:
+        # More actors than GPUs share them, each a part of one alone; Ray reckons in ten-thousandths.
+        each = int(10_000 / math.ceil(count / gpus)) / 10_000
+    elif gpus and count > fit and cluster.is_ours:
+        what = f"an actor takes {amount('GPU', each)}, and there are {gpus:g}"
+        remedy = f"ask for no more than {count_of(fit, 'actor')}" if fit else f"choose cuda:0-{gpus - 1:g}, or fewer"
+        raise ExplorerError(what, where=f"model.device, {device}", remedy=remedy)
     needs: dict[str, Any] = {
         "num_gpus": each if gpus else 0,
         # A cluster of our own is there for this run alone: nothing need be reserved.

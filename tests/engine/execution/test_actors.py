@@ -26,7 +26,7 @@ from srm_explorer.engine.execution.cluster import Cluster, own_signals, set_envi
 from srm_explorer.engine.execution.executor import Finished, LocalExecutor, Station, Take
 from srm_explorer.engine.execution.opening import Opened
 from srm_explorer.engine.execution.survey import ForcedPart, GivenTexts
-from srm_explorer.engine.experiment import Experiment, differences
+from srm_explorer.engine.experiment import ExecutionSpec, Experiment, differences
 from srm_explorer.engine.model import LoadedModel, WarmModel
 from srm_explorer.engine.runs import Outcome
 from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
@@ -406,6 +406,34 @@ def test_where_none_finds_room_one_wish_ends_the_run(lab: Lab, monkeypatch: pyte
     assert (outcome.status, outcome.session) == ("interrupted", None)
     assert len(ray.hired) == 1, "one tells a cluster that can grow that it should"
     assert told[-1].endswith("0 of 2 processors; ctrl+c ends the run, of which nothing is lost")
+
+
+@dataclass
+class _Gpus:
+    """As much of Ray as tells how many there are."""
+
+    count: int
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 4, "GPU": self.count}
+
+
+@pytest.mark.parametrize(("gpus", "count"), [(1, 3), (2, 3), (8, 12), (8, 8), (8, 2)])
+def test_all_actors_find_a_place_on_the_gpus_that_they_share(gpus: int, count: int) -> None:
+    spec = ExecutionSpec(executor="ray", actors=count)
+    asked, needs = actors._needs(Cluster(_Gpus(gpus), is_ours=True), spec, "cuda", threads=1)
+    # Of one GPU alone, none is put together of what is left of two.
+    assert gpus * int(1 / needs["num_gpus"]) >= asked == count
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "remedy"), [(8, 3, "ask for no more than 2 actors"), (2, None, "choose cuda:0-1, or fewer")]
+)
+def test_actors_that_take_several_gpus_share_none(gpus: int, count: int | None, remedy: str) -> None:
+    spec, ray = ExecutionSpec(executor="ray", actors=count), _Gpus(gpus)
+    with pytest.raises(ExplorerError, match=f"an actor takes 4 GPUs, and there are {gpus}; {remedy}"):
+        actors._needs(Cluster(ray, is_ours=True), spec, "cuda:0-3", threads=1)
+    assert actors._needs(Cluster(_Gpus(8), is_ours=True), spec.model_copy(update={"actors": 2}), "cuda:0-3", 1)[0] == 2
 
 
 def test_a_token_is_asked_of_no_other_cluster_than_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
