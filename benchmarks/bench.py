@@ -232,7 +232,7 @@ class Bench:
         if self._until - time.monotonic() < section.seconds[0 if self._quick else 1]:
             return self._empty(section, "unmeasured: the time was up (bench.py --minutes gives more)")
         into = self._scratch / f"{name}.rows"
-        why = self._ended(name, section, into)
+        why = self._ended(name, into)
         lines = into.read_text().splitlines() if into.exists() else []
         found = {row["name"]: Measured(**row) for row in map(json.loads, lines)}
         unknown = found.keys() - {asked.name for asked in section.rows}
@@ -242,7 +242,7 @@ class Bench:
             filled(asked, found.get(asked.name), self._quick, why or "not in the short run") for asked in section.rows
         ]
 
-    def _ended(self, name: str, section: Section, into: Path) -> str:
+    def _ended(self, name: str, into: Path) -> str:
         """Run a section to its end; return why its rows are missing, or nothing."""
         command = [sys.executable, __file__, "--section", name, "--into", str(into), "--shaped", str(self._shaped)]
         command += ["--scratch", str(self._scratch / "section")] + (["--quick"] if self._quick else [])

@@ -163,7 +163,6 @@ def null_bands(
     kinds: Sequence[NullKind] = ("partners",),
     *,
     basis: Floats | None = None,
-    planes: int = PARTNERS,
     seed: int = 0,
 ) -> tuple[NullBand, ...]:
     """Draw planes by chance and see what curves the groups' runs draw in them.
@@ -183,7 +182,7 @@ def null_bands(
         # Runs that are not finite are left out of every curve.
         with np.errstate(over="ignore", invalid="ignore"):
             norm = np.sqrt(np.einsum("ij,ij->i", whole, whole, dtype=np.float64))
-            drawn = _drawn(session, plane, kind, whole, norm, basis, planes, seed)
+            drawn = _drawn(session, plane, kind, whole, norm, basis, PARTNERS, seed)
         if drawn is None:
             continue
         xy, legend = drawn
@@ -428,7 +427,7 @@ def _tested(plane: PlaneRecord, by: Sequence[str], label: str, p: float | None) 
     return ComputedTest("beyond arithmetic", of, np.nan if p is None else p)
 
 
-def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session:
+def with_bands(session: Session, vectors: Captured) -> Session:
     """A session with the bands of its default groupings, so that it redraws without its vectors.
 
     All planes come first pooled, then by condition, while they keep the file small; others are computed on demand.
@@ -448,7 +447,7 @@ def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session
         for matrix in vectors.values()
     )
     known = vectors if elements <= MOST_ELEMENTS else None
-    results, _ = _computed(session, known, pairs, chosen, None, seed, None)
+    results, _ = _computed(session, known, pairs, chosen, None, 0, None)
     return session.changed(bands={"planes": [bands.to_dict() for bands in results]})
 
 

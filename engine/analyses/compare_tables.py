@@ -16,6 +16,7 @@ from srm_explorer.engine.figures.numbers import MINUS, count_of, degrees, round_
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, cell_text, table_columns
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.stats.regions import LEAST_FREEDOM
+from srm_explorer.engine.stats.resampling import LEVEL
 
 _DIFFERENCE = table_columns(
     "difference::text; units::whole:2; a:ΔA; b:ΔB; amplitude:size; amplitude_low:from::1; "
@@ -191,7 +192,7 @@ def curves_table_of(findings: Findings) -> TableFigure:
 FULL_TURN = 360.0
 
 
-def difference_chart(pair: ComparedPair, threshold: float | None, level: float = 0.95) -> ThresholdFigure:
+def difference_chart(pair: ComparedPair, threshold: float | None) -> ThresholdFigure:
     """Lay out a difference over the spotlight's angle.
 
     Args:
@@ -213,7 +214,7 @@ def difference_chart(pair: ComparedPair, threshold: float | None, level: float =
         difference_detail(pair),
         *test_details(pair),
         count_of(estimate.units, "unit") if pair.matched.changed is None else evidence_of(pair).partition(";")[0],
-        *((f"┆ {short(100 * level)} % band",) if bands else ()),
+        *((f"┆ {short(100 * LEVEL)} % band",) if bands else ()),
     )
     return ThresholdFigure(
         title=f"{pair.label} · {plane_title(pair.sides[0].plane)}",

@@ -148,7 +148,7 @@ def dose_study(session: Session, arguments: Arguments) -> Findings:
     counted = _recorded(session, plane, responses, settings.text("family") or FAMILY)
     tables = (
         _slope_table(session, plane, responses, counted, interest, resamples, seed),
-        _saturation_table(session, responses),
+        _saturation_table(responses),
         _unit_table(session, responses),
     )
     return findings_of(*tables, plane=number, interest=interest)
@@ -313,7 +313,7 @@ _CURVES = table_columns(
 )
 
 
-def _saturation_table(session: Session, responses: tuple[DoseResponse, ...]) -> TableFigure:
+def _saturation_table(responses: tuple[DoseResponse, ...]) -> TableFigure:
     rows: list[tuple[CellValue, ...]] = []
     for response in responses:
         curve = response.saturation

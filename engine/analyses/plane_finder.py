@@ -384,7 +384,6 @@ def separation_table(
     planes: Sequence[tuple[int, PlaneRecord]],
     pairs: Sequence[tuple[str, str]],
     family: str,
-    permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> TableFigure:
     """Whether planes of two coordinates separate groups, as the finder tests it, on every unit that is looked at.
@@ -419,11 +418,11 @@ def separation_table(
             single = len(free) == 1
             pair = (plane.a, plane.b) if not single else (plane.a + plane.b - free[0], free[0])
             values = _natural(alike, plane.site, groups.runs)
-            tested, both, exchanged = separated(alike, values, groups, pair, permutations, seed, single=single)
+            tested, both, exchanged = separated(alike, values, groups, pair, PERMUTATIONS, seed, single=single)
             p = float(tested.p[0])
             of = {"plane": list(plane.key), "groups": sorted(groups.labels), "seen": _seen_words(session)}
             tests.append(ComputedTest("separation", of, p))
-            notes += [_grouped(groups), f"p: {exchanged} · {permutations:,} permutations, seed {seed}"]
+            notes += [_grouped(groups), f"p: {exchanged} · {PERMUTATIONS:,} permutations, seed {seed}"]
             if single:
                 caption = coordinate_caption(plane.site, pair[0])
                 notes.append(f"plane {number}: {caption} was set by design; the other coordinate's t² alone is tested")

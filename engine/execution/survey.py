@@ -373,8 +373,7 @@ class PartMaker:
         """
         site, op, neurons, values = self._named(cells)
         layer = Site.parse(site).layer
-        template = self.experiment.interventions[0]
-        named = set(self.experiment.survey.kept_cells(template, [(layer, neuron) for neuron in neurons]))
+        named = set(self.experiment.survey.kept_cells([(layer, neuron) for neuron in neurons]))
         kept = tuple((layer, neuron) in named for neuron in neurons)
         texts, vectors = self.texts.at(places.tolist()), tuple(array[places] for array in baseline.vectors)
         steps = self.experiment.generation.tokens

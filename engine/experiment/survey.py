@@ -216,7 +216,7 @@ class SurveySpec(SpecPart):
             found.add((layer, neuron))
         return tuple(sorted(found))
 
-    def kept_cells(self, template: InterventionSpec, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    def kept_cells(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
         """Those of some cells of which full vectors are kept."""
         picked = chosen(self.vectors)
         return tuple(cell for cell in cells if cell in picked.cells or cell[1] in picked.numbers)

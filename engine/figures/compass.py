@@ -19,6 +19,8 @@ from srm_explorer.engine.figures.polar import Ring, Spoke, spokes_of
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
 
+OUTLINED = 180
+"""Points of a region's outline."""
 ZOOMED = 0.5
 """The largest cosine up to which the rim is drawn in: else all runs would lie on a few dots around the centre."""
 
@@ -141,10 +143,10 @@ def rim_of(points: Sequence[NDArray[np.float64]]) -> float:
     return end_above(largest) if 0 < largest <= ZOOMED else 1.0
 
 
-def region_outline(band: GroupBand, points: int = 180) -> Curve:
+def region_outline(band: GroupBand) -> Curve:
     """The outline of the joint region of a group's (A, B); a segment or a point where the data vary along none."""
     values, axes = np.linalg.eigh(band.covariance)
-    turn = np.linspace(0.0, 2 * np.pi, points + 1)
+    turn = np.linspace(0.0, 2 * np.pi, OUTLINED + 1)
     half = np.sqrt(np.maximum(values * band.radius2, 0.0))
     x, y = np.array(band.centre)[:, None] + axes @ (half[:, None] * np.stack([np.cos(turn), np.sin(turn)]))
     return Curve(band.label, x, y)

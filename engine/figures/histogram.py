@@ -140,7 +140,6 @@ def decade_figure(
     title: str,
     value_label: str,
     noun: str,
-    notes: Sequence[str] = (),
 ) -> HistogramFigure:
     """Count positive values in bins of one width on a logarithmic axis; those at 0 are told in a note.
 
@@ -151,7 +150,7 @@ def decade_figure(
     values = np.asarray(values, np.float64)
     above = values[values > 0]
     zeros = len(values) - len(above)
-    said = [*notes]
+    said: list[str] = []
     if zeros:
         said.append(f"{zeros:,} of {len(values):,} {noun}s at 0, which has no place on this axis")
     said += [f"{label} is at 0" for value, label in marks if value <= 0]

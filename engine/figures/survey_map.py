@@ -136,7 +136,6 @@ def survey_map(
     value_label: str,
     logarithmic: bool,
     marks: Sequence[tuple[int, int, str]] = (),
-    warnings: Sequence[str] = (),
 ) -> SurveyMapFigure:
     """Lay the effects of neurons out: a row a layer; where there is one, its neurons in rows of equal length.
 
@@ -178,7 +177,6 @@ def survey_map(
         logarithmic=logarithmic,
         numbers=laid.numbers,
         marks=tuple((*at[a, b], name) for a, b, name in marks if (a, b) in at),
-        warnings=tuple(warnings),
     )
 
 

@@ -75,7 +75,7 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
     captured = {site: vectors for site, vectors in kept.items() if not site.startswith((UNITS_PREFIX, OWN_PREFIX))}
     units = unit_readings(experiment, [run.condition == 0 for run in runs], kept)
     prompts = journal.start.prompts
-    runs = with_first_changes(runs, grid_of(experiment, len(prompts)))
+    runs = with_first_changes(runs)
     session = session_of(journal, path, before, prompts, runs, (), units)
     if not runs:
         return session, captured
@@ -288,7 +288,7 @@ def measured_in(journal: JournalReader) -> list[Reading | None]:
     return _readings(journal.experiment, [run.condition == 0 for run in runs], kept)
 
 
-def with_first_changes(runs: Sequence[RunRecord], grid: Grid) -> tuple[RunRecord, ...]:
+def with_first_changes(runs: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
     """Note in each run the first token that differs from its baseline's, as the metric `first_change`.
 
     Runs whose text is the baseline's, and baselines, have no such metric.

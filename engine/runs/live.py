@@ -136,7 +136,7 @@ class LiveRun:
         pairs = {(run.prompt, run.sample) for run in batch.runs}
         places = [self._grid.index(*pair, condition) for pair in pairs for condition in range(self._grid.conditions)]
         runs = [self._plain[index] for index in places if index in self._plain]
-        self._compared.update((run.index, run) for run in with_first_changes(runs, self._grid))
+        self._compared.update((run.index, run) for run in with_first_changes(runs))
 
     def _measure(self, batch: BatchRecord, vectors: dict[str, Matrix | list[Matrix]]) -> None:
         for name, rows in vectors.items():

@@ -111,7 +111,6 @@ def correlation_ends(
     labels: NDArray[np.int64],
     unit: NDArray[np.int64],
     scale: Scale,
-    level: float = LEVEL,
 ) -> NDArray[np.float64]:
     """The interval of a correlation over units: Fisher's z with its jackknife error, a unit left out at a time.
 
@@ -135,7 +134,7 @@ def correlation_ends(
     with np.errstate(invalid="ignore", divide="ignore"):
         z, left_out = np.arctanh(r), np.arctanh(drawn)
         error = np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-        reach = float(student_quantile(0.5 + level / 2, n - 1)) * error
+        reach = float(student_quantile(0.5 + LEVEL / 2, n - 1)) * error
         ends = np.tanh(np.stack([z - reach, z + reach]))
     return np.where(np.isfinite(z) & np.isfinite(error) & (error > TIE), ends, np.nan)
 

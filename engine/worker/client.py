@@ -330,19 +330,18 @@ PATIENCE = 180.0
 """Seconds a worker may take to start, on a slow disk."""
 
 
-def find_or_start_worker(*, idle_exit: float | None = None, patience: float = PATIENCE) -> Client:
+def find_or_start_worker(*, idle_exit: float | None = None) -> Client:
     """Return the worker of this environment, started if there is none; of two who start one at once, one does.
 
     Args:
         idle_exit: seconds without work after which a worker started here ends; 30 minutes by default.
-        patience: seconds to wait for it.
 
     Raises:
         ExplorerError: it does not start; the last line of its log is in the message.
     """
     endpoint = here()
     make_folder(endpoint.folder)
-    until = time.monotonic() + patience
+    until = time.monotonic() + PATIENCE
     while True:
         client = find_worker(endpoint)
         if client is not None:

@@ -172,7 +172,11 @@ def listen(endpoint: Endpoint) -> socket.socket:
     return listener
 
 
-def connect(endpoint: Endpoint, timeout: float = 5.0) -> socket.socket | None:
+_TIMEOUT = 5.0
+"""Seconds in which the worker lets somebody in."""
+
+
+def connect(endpoint: Endpoint) -> socket.socket | None:
     """Connect to the worker; None where none listens.
 
     Raises:
@@ -182,8 +186,8 @@ def connect(endpoint: Endpoint, timeout: float = 5.0) -> socket.socket | None:
         return None
     _check_length(endpoint.socket)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(timeout)
-    until = time.monotonic() + timeout
+    connection.settimeout(_TIMEOUT)
+    until = time.monotonic() + _TIMEOUT
     while True:
         try:
             connection.connect(str(endpoint.socket))

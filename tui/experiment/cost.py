@@ -142,7 +142,7 @@ def _surveyed(
     seconds = tokens / rate + forced * each / scored if rate and neurons else None
     kept, widths = 0, list[int]()
     if shape is not None:
-        kept = len(survey.kept_cells(template, survey.cells(template, shape)))
+        kept = len(survey.kept_cells(survey.cells(template, shape)))
         widths = [shape.width(Site.parse(site)) for site in experiment.capture.sites]
     memory = None
     if description is not None and fits and description.weight_bytes > 0:
@@ -173,21 +173,17 @@ def _neurons(experiment: Experiment, shape: ModelShape | None) -> int:
     return each * max(1, len(layers.numbers)) + len(picked.cells)
 
 
-def estimate_here(
-    experiment: Experiment, base: Path, n_prompts: int, description: Description | None = None, units: int | None = None
-) -> tuple[Cost, Pace]:
+def estimate_here(experiment: Experiment, base: Path, n_prompts: int, units: int | None = None) -> tuple[Cost, Pace]:
     """Estimate a cost by what is known of the model on this machine; the screen and the command line say this one.
 
     Args:
         base: the folder that a relative model folder is found from.
-        description: of the model in use; None takes what was kept of it.
 
     Returns:
         the cost, and the pace that it is reckoned with.
     """
     pace = known_pace(experiment.model, base)
-    known = description or sizes_in(pace)
-    return estimate(experiment, n_prompts, pace.rate or None, known, units, pace.scored), pace
+    return estimate(experiment, n_prompts, pace.rate or None, sizes_in(pace), units, pace.scored), pace
 
 
 def sizes_in(pace: Pace) -> Description | None:

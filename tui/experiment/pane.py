@@ -122,8 +122,8 @@ class InterventionPane(Widget):
 
         model: dict[str, Any]
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, classes=classes)
+    def __init__(self) -> None:
+        super().__init__()
         self.form = LineForm()
         self.foot = FormFoot()
         self.base = Path()

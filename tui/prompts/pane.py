@@ -115,8 +115,8 @@ class PromptsPane(Widget):
 
         texts: tuple[Content, ...]
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, classes=classes)
+    def __init__(self) -> None:
+        super().__init__()
         self._background = Background(self.call_later)
         self.files = PromptFiles(self._background.run, self.post_message)
         self.choice = PromptChoice(self.files, TokenBook())

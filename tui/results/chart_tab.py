@@ -107,8 +107,8 @@ class ReadoutLine(CellView):
 
     DEFAULT_CSS = "ReadoutLine { height: 1; }"
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._readout: Readout | None = None
 
     def show(self, readout: Readout | None) -> None:

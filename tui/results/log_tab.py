@@ -32,8 +32,8 @@ class LogTab(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("end", "bottom", "Newest", id="log.last", show=False, tooltip="Go to the newest line"),
     ]
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._lines: deque[str] = deque(maxlen=MOST)
         self._wrapped: deque[list[str]] = deque(maxlen=MOST)
         self._rows: list[str] | None = None

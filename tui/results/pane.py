@@ -142,8 +142,8 @@ class ResultsPane(QuietFocus, can_focus=True):
         index: int
         order: tuple[int, ...] = ()
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         install_left_crop()
         self._state: ResultsState | None = None
         self._background = Background(self.call_later)

@@ -239,6 +239,8 @@ _BETWEEN = "\0"
 
 _TEXT = re.compile(rb'"text":("(?:[^"\\]|\\.)*")')
 _NOTES = re.compile(rb'^"notes": (".*"),?$', re.MULTILINE)
+MOST_TEXT = 1 << 28
+"""Characters that are kept at most; what is beyond is read again for every search."""
 AROUND = 28
 """Characters of a text before and after the word that was found in it."""
 
@@ -257,14 +259,9 @@ class Hit:
 
 
 class TextIndex:
-    """What sessions say, read once for each change of their files; safe to use from several threads.
+    """What sessions say, read once for each change of their files; safe to use from several threads."""
 
-    Args:
-        budget: characters that are kept at most; what is beyond is read again for every search.
-    """
-
-    def __init__(self, budget: int = 1 << 28) -> None:
-        self._budget = budget
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[Path, tuple[Mark, Texts]] = {}
         self._size = 0
@@ -300,7 +297,7 @@ class TextIndex:
             if (known := self._kept.pop(file, None)) is not None:
                 self._size -= sum(map(len, known[1].values()))
             size = sum(map(len, texts.values()))
-            if self._size + size <= self._budget:
+            if self._size + size <= MOST_TEXT:
                 self._kept[file] = mark, texts
                 self._size += size
         return texts

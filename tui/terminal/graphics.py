@@ -200,9 +200,9 @@ def sequence(way: Way, pixels: Pixels, columns: int, rows: int, number: int = OU
     )
 
 
-def removal(number: int = OURS) -> str:
+def removal() -> str:
     """What makes a terminal with Kitty's protocol forget a picture; in the other two, characters written over it do."""
-    return f"\x1b_Ga=d,d=I,i={number},q=2\x1b\\"
+    return f"\x1b_Ga=d,d=I,i={OURS},q=2\x1b\\"
 
 
 def png(pixels: Pixels) -> bytes:

@@ -102,8 +102,8 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
 
         key: str
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, classes=classes)
+    def __init__(self) -> None:
+        super().__init__()
         self.lines = FormLines()
         self._input: RowInput | None = None
         self._editing = ""

@@ -41,8 +41,8 @@ class TabStrip(CellView):
 
         index: int
 
-    def __init__(self, names: Sequence[str], *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
         self._names = tuple(names)
         self._current = 0
         self._notes: tuple[str, ...] = ("",)

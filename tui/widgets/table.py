@@ -147,9 +147,8 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         opens: bool = False,
         reveals: bool = False,
         id: str | None = None,  # noqa: A002
-        classes: str | None = None,
     ) -> None:
-        super().__init__(id=id, classes=classes)
+        super().__init__(id=id)
         self.held, self.opens = False, opens
         self._reveals, self._whole = reveals, False
         self._columns: tuple[Column, ...] = ()

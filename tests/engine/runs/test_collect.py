@@ -117,7 +117,7 @@ tokens = lists(integers(0, 2), min_size=1, max_size=4)
 
 @given(tokens, tokens)
 def test_the_first_change_is_the_first_token_that_differs_from_the_baselines(own: list[int], other: list[int]) -> None:
-    baseline, changed = with_first_changes([run(0, other), run(1, own)], GRID)
+    baseline, changed = with_first_changes([run(0, other), run(1, own)])
     assert "first_change" not in baseline.metrics
     if own == other:
         assert "first_change" not in changed.metrics
@@ -128,7 +128,7 @@ def test_the_first_change_is_the_first_token_that_differs_from_the_baselines(own
 
 
 def test_a_run_without_its_baseline_has_no_first_change() -> None:
-    assert with_first_changes([run(1, [9]), run(3, [9])], GRID)[0].metrics == {}
+    assert with_first_changes([run(1, [9]), run(3, [9])])[0].metrics == {}
 
 
 def test_runs_that_are_not_finite_are_named() -> None:
