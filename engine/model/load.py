@@ -77,6 +77,8 @@ class LoadedModel:
         static_steps: whether batches are decoded in static tensors, on CUDA as graphs; the self-test decides.
         kept_step: the tensors of the last batch that was, for the next of its shape (`engine.model.static`).
         tf32: whether matrix products of float32 keep 10 bits of each factor's fraction.
+        unwrapped: token ids, and the logits [vocab] after them that the model gave before the bridge was put around
+            it; None where it did not run.
     """
 
     name: str
@@ -96,6 +98,7 @@ class LoadedModel:
     static_steps: bool = False
     kept_step: object | None = field(default=None, repr=False, compare=False)
     tf32: bool = False
+    unwrapped: tuple[tuple[int, ...], torch.Tensor] | None = field(default=None, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -191,6 +194,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         tokenizer = Tokenizer.load(folder, None, stop_ids=_stop_ids(model), n_vocab=n_vocab)
         digest = _weights_sha256(model)
         model = _place(model, placement, spec.name)
+        unwrapped = _unwrapped(model, placement, spec.name, min(len(tokenizer.raw), n_vocab or len(tokenizer.raw)))
         try:
             bridge: Any = TransformerBridge.boot_transformers(
                 source, hf_model=model, tokenizer=copy.deepcopy(tokenizer.raw), device=placement.home, dtype=dtype
@@ -222,7 +226,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         n_layers=config.n_layers,
         d_model=config.d_model,
         d_mlp=d_mlp,
-        n_ctx=config.n_ctx,
+        n_ctx=min(config.n_ctx, _alike_positions(model.config) or config.n_ctx),
         centres=not config.uses_rms_norm and config.normalization_type in ("LN", "LNPre"),
         mlp_widths=() if set(widths) == {d_mlp} else widths,
         n_heads=config.n_heads if any(heads) else 0,
@@ -249,7 +253,46 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         shares_blocks=blocks.keeps_keys_alone and not placement.on_disk,
         experts=experts,
         tf32=spec.tf32 and device.type == "cuda",
+        unwrapped=unwrapped,
     )
+
+
+def probe_ids(vocabulary: int, count: int) -> tuple[int, ...]:
+    """Token ids, far from one another, that tests feed a model."""
+    return tuple((7919 * (place + 1)) % vocabulary for place in range(count))
+
+
+_PROBED = 7
+
+
+def _unwrapped(
+    model: Any, placement: Placement, name: str, vocabulary: int
+) -> tuple[tuple[int, ...], torch.Tensor] | None:
+    """What the model says by itself: the bridge changes it in place, and computes attention by its own code."""
+    ids = probe_ids(vocabulary, _PROBED)
+    try:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([ids], device=placement.home), use_cache=False).logits[0, -1]
+        return ids, logits.float().cpu()
+    except _REFUSALS as error:
+        if is_out_of_memory(error):
+            raise _too_large(placement, name) from error
+        return None  # reordered attention of GPT-2 in float64, for one, which runs as it is wrapped
+
+
+def _alike_positions(config: Any) -> int | None:
+    """How many positions a text may have before another turning of all of them begins, by the longest row of a batch.
+
+    It is so in longrope (Phi-3.5, Phi-4-mini): a row would feel its neighbours, and its keys in the cache be of both.
+    """
+    said: Any = getattr(config.get_text_config(decoder=True), "rope_parameters", None) or {}
+    by_layer: list[Any] = [said, *said.values()]
+    told: list[dict[str, Any]] = [one for one in by_layer if isinstance(one, dict)]
+    limits: list[Any] = [one.get(_ALIKE) for one in told if one.get("rope_type") == "longrope"]
+    return min((limit for limit in limits if isinstance(limit, int)), default=None)
+
+
+_ALIKE = "original_max_position_embeddings"
 
 
 def _experts(bridge: Any) -> dict[int, Experts]:

@@ -24,7 +24,7 @@ from srm_explorer.engine.model.edits import Edit, position_mask
 from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.hooks import by_coordinate
 from srm_explorer.engine.model.layout import suits
-from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.load import LoadedModel, probe_ids
 from srm_explorer.engine.model.static import SWITCH, decode_static
 
 
@@ -159,6 +159,8 @@ class SelfTest:
         batch_vs_single: rows of a batch against the same rows alone.
         cached_vs_uncached: the cached loop against a full forward over the whole text.
         add_0_vs_baseline: adding 0 against doing nothing.
+        wrapped_vs_plain: logits with the bridge around the model against those of the model alone; None where that
+            does not run.
         shared_vs_plain: rows that share blocks against rows that do not.
         tolerance: what each must stay under.
         shares_blocks: whether sharing is used; where it fails alone, it is left off.
@@ -180,6 +182,7 @@ class SelfTest:
     seconds: float
     graphs_differ: float | None = None
     static_steps: bool = False
+    wrapped_vs_plain: float | None = None
 
 
 def self_test(model: LoadedModel, tell: Callable[[int, int], object] = lambda done, of: None) -> SelfTest:
@@ -223,10 +226,12 @@ class _Parts:
 def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
     began = time.monotonic()
     shares = model.blocks.keeps_keys_alone and not model.placement.on_disk
-    # The widths, each row alone by tokens and in one pass, all rows by tokens, and those again sharing blocks.
-    parts.total = 1 + len(_ALONE) * (_TOKENS + 1) + _TOKENS * (1 + shares)
+    # Widths, logits, each row alone by tokens and in one pass, all rows by tokens, and those again sharing blocks.
+    parts.total = 2 + len(_ALONE) * (_TOKENS + 1) + _TOKENS * (1 + shares)
     parts.tell(0, parts.total)
     _check_widths(model)
+    parts()
+    wrapped_vs_plain = _changed_by_wrapping(model)
     parts()
     site, last = _middle(model.shape), f"blocks.{model.shape.n_layers - 1}.hook_resid_post"
     rows = _rows(site, min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab))
@@ -266,6 +271,7 @@ def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
         seconds=round(time.monotonic() - began, 3),
         graphs_differ=apart,
         static_steps=model.static_steps,
+        wrapped_vs_plain=wrapped_vs_plain,
     )
     if found.fired != (1 + _TOKENS) * (1 if model.pads else len(_LENGTHS)):
         raise ExplorerError(
@@ -273,9 +279,9 @@ def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
             where=model.name,
             remedy="choose a model of another family",
         )
-    for name in ("clamped", "batch_vs_single", "cached_vs_uncached", "add_0_vs_baseline"):
-        value: float = getattr(found, name)
-        if not value <= tolerance:
+    for name in ("wrapped_vs_plain", "clamped", "batch_vs_single", "cached_vs_uncached", "add_0_vs_baseline"):
+        value: float | None = getattr(found, name)
+        if value is not None and not value <= tolerance:
             raise ExplorerError(
                 f"the self-test failed: {name} differs by {value:.2g} (allowed {tolerance:.0e}); {found}",
                 where=model.name,
@@ -305,6 +311,19 @@ def _static_difference(
     finally:
         model.kept_step = None
     return found if found == found else None
+
+
+def _changed_by_wrapping(model: LoadedModel) -> float | None:
+    """The largest difference of logits that the bridge makes, relative to the largest; None where none can be compared.
+
+    All other parts of the test compare the wrapped model with itself.
+    """
+    if model.unwrapped is None:
+        return None
+    ids, plain = model.unwrapped
+    with torch.inference_mode():
+        wrapped = _forward(model, list(ids)).float().cpu()
+    return float((wrapped - plain).abs().max() / plain.abs().max().clamp(min=1e-12))
 
 
 def _check_widths(model: LoadedModel) -> None:
@@ -347,11 +366,11 @@ def _middle(shape: ModelShape) -> str:
 
 def _rows(site: str, vocabulary: int) -> list[Row]:
     """Two prompts of different lengths, each as it is, with 0 added, and clamped; all forced to the same tokens."""
-    ids = [(7919 * (place + 1)) % vocabulary for place in range(5 + _TOKENS)]
-    forced = tuple(ids[5:])
+    ids = probe_ids(vocabulary, 5 + _TOKENS)
+    forced = ids[5:]
     settings: list[tuple[Edit, ...]] = [(), (Edit(site, "add", "all", (0,), (0.0,)),)]
     settings.append((Edit(site, "clamp", "all", (0,), (_CLAMP,)),))
-    return [Row(tuple(ids[:length]), edits, forced=forced) for length in _LENGTHS for edits in settings]
+    return [Row(ids[:length], edits, forced=forced) for length in _LENGTHS for edits in settings]
 
 
 def _difference(one: Sequence[RowResult], other: Sequence[RowResult]) -> float:

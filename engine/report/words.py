@@ -362,5 +362,5 @@ def _number(value: object) -> float:
 
 
 def _largest(test: Mapping[str, Any]) -> float:
-    names = ("batch_vs_single", "cached_vs_uncached", "add_0_vs_baseline", "shared_vs_plain")
+    names = ("wrapped_vs_plain", "batch_vs_single", "cached_vs_uncached", "add_0_vs_baseline", "shared_vs_plain")
     return max((_number(test[name]) for name in names if name in test), default=float("nan"))

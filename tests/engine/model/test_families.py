@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -71,6 +72,17 @@ def test_layers_may_have_different_numbers_of_neurons(family_tool: ModuleType, t
     assert refused(0, 47) == refused(3, 95) == []
     assert refused(0, 48) == ["neuron 48 is out of range for layer 0 of this model (d_mlp = 48)"]
     assert refused(3, 96) == ["neuron 96 is out of range for layer 3 of this model (d_mlp = 96)"]
+
+
+def test_where_a_long_row_turns_the_others_otherwise_texts_end_before(family_tool: ModuleType, tmp_path: Path) -> None:
+    model = made(family_tool, "phi3", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    half = config["hidden_size"] // config["num_attention_heads"] // 2
+    turned = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 16}
+    turned |= {"short_factor": [1.0] * half, "long_factor": [4.0] * half, "partial_rotary_factor": 1.0}
+    config |= {"rope_parameters": turned, "original_max_position_embeddings": 16}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert (load_model(ModelSpec(name=str(tmp_path), device="cpu")).shape.n_ctx, model.shape.n_ctx > 16) == (16, True)
 
 
 def test_rows_that_feel_their_padding_do_not_share_a_batch(family_tool: ModuleType, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -64,11 +65,13 @@ def test_a_sound_model_passes_with_its_numbers(tiny: LoadedModel) -> None:
 def test_a_model_that_breaks_the_rules_fails_with_the_numbers(
     tiny: LoadedModel, change: Callable[[torch.Tensor], torch.Tensor], named: str
 ) -> None:
+    # What differs from the model alone would be found first.
+    wrong = replace(tiny, unwrapped=None)
     with sabotaged(mlp(tiny), change), pytest.raises(ExplorerError, match="the self-test failed") as caught:
-        self_test(tiny)
+        self_test(wrong)
     line = str(caught.value)
     assert "\n" not in line
-    assert named in line
+    assert f"failed: {named}" in line
     assert re.search(r"differs by [0-9.e+-]+|differs by nan", line)
     assert self_test(tiny).shares_blocks
 
@@ -77,7 +80,8 @@ def test_where_the_direct_way_differs_nothing_goes_it(tiny: LoadedModel) -> None
     try:
         # A pass from the weights does not hear of the change.
         with sabotaged(mlp(tiny), lambda out: out * 1.5):
-            found = self_test(tiny)
+            found = self_test(replace(tiny, unwrapped=None))
+            assert found.wrapped_vs_plain is None
             assert found.shares_blocks
             assert found.shared_vs_plain <= found.tolerance
             assert not tiny.blocks.is_direct
@@ -88,6 +92,21 @@ def test_where_the_direct_way_differs_nothing_goes_it(tiny: LoadedModel) -> None
     finally:
         self_test(tiny)
     assert tiny.blocks.is_direct
+
+
+def test_what_the_bridge_makes_another_model_of_is_refused(tiny: LoadedModel) -> None:
+    with sabotaged(mlp(tiny), lambda out: out * 1.5), pytest.raises(ExplorerError, match="failed: wrapped_vs_plain"):
+        self_test(tiny)
+
+
+def test_attention_that_the_library_scales_against_the_config_is_refused(
+    tiny_gpt2_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_gpt2_folder, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "scale_attn_weights": False}))
+    with pytest.raises(ExplorerError, match="failed: wrapped_vs_plain differs by"):
+        self_test(load_model(ModelSpec(name=str(tmp_path), device="cpu")))
 
 
 @pytest.mark.parametrize(
