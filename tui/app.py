@@ -78,6 +78,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         super().__init__()
         textual_patches.install_lasting_writer()
         textual_patches.install_quiet_focus()
+        textual_patches.install_skipped_frames()
         textual_patches.install_whole_paste()
         replies.install(self.driver_class)
         wide_text.install()

@@ -203,6 +203,9 @@ class ExplorerScreen(Screen[None]):
     def take_controller(self, event: Loaded) -> None:
         """Everything can be done from now on, and what was asked for before is done now."""
         self.controller = event.controller
+        if not self.is_attached:
+            # The screen was left meanwhile.
+            return
         self.controller.open()
         self.set_interval(_LOOK, self.controller.look)
         if self._early is not None:

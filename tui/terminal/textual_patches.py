@@ -109,6 +109,11 @@ class LastingWriter(WriterThread):
     signal that tells it to end.
     """
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits behind what the terminal is taking now."""
+        return not self._queue.empty()
+
     def run(self) -> None:
         """Write until the end, or until nobody can read it; then drop what comes."""
         try:
@@ -152,6 +157,25 @@ def install_quiet_focus() -> None:
     """Have no screen draw itself whole at each turn of the focus: what has it, or had it, draws itself."""
     focused: Any = vars(Screen)["focused"]
     focused._repaint = False
+
+
+_DRAW = Screen._on_timer_update
+
+
+def _draw_when_taken(self: Screen[Any]) -> None:
+    writer = getattr(self.app._driver, "_writer_thread", None)
+    # The timer goes on until the screen has drawn itself.
+    if not (isinstance(writer, LastingWriter) and writer.is_behind):
+        _DRAW(self)
+
+
+def install_skipped_frames() -> None:
+    """Have a screen draw itself anew once the terminal has taken what was drawn before.
+
+    Over a slow line each of many keys would else have its own picture sent, and all that is pressed next, also the key
+    that leaves, waits behind them.
+    """
+    Screen._on_timer_update = _draw_when_taken
 
 
 def install_whole_paste() -> None:

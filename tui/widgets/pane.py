@@ -41,8 +41,10 @@ class Pane(Vertical):
         self._entitle("$foreground-muted")
 
     async def furnish(self, content: Widget) -> None:
+        """Hold what the pane is for; where the screen was left while it loads, nothing is held any more."""
         self.content = content
-        await self.mount(content)
+        if self.is_attached:
+            await self.mount(content)
 
     def on_mount(self) -> None:
         self.watch(self.screen, "focused", self._look)

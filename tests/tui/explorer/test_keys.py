@@ -476,3 +476,12 @@ def test_ctrl_c_says_how_to_quit_and_q_quits(drive: Any) -> None:
     assert app.return_value is not None
     assert app.return_value.lines() == []
     assert app.status == 0
+
+
+def test_a_screen_that_is_left_while_it_loads_is_filled_no_more(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        app.exit()
+        await app.explorer.furnish()
+        app.explorer.take_controller(app.explorer.Loaded(app.explorer.controller))
+
+    drive(test)

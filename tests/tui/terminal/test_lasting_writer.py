@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
+import pytest
+from textual.app import App, ComposeResult
 from textual.drivers.linux_driver import LinuxDriver
+from textual.widgets import Static
 
 from srm_explorer.tui.app import ExplorerApp
 from srm_explorer.tui.terminal import textual_patches
@@ -47,3 +51,46 @@ def test_the_app_writes_through_it() -> None:
     ExplorerApp()
     assert LinuxDriver.start_application_mode.__globals__["WriterThread"] is LastingWriter
     assert textual_patches.LastingWriter.__mro__[1].__name__ == "WriterThread"
+
+
+class Counting(App[None]):
+    """Counts what it draws."""
+
+    frames = 0
+
+    def compose(self) -> ComposeResult:
+        yield Static("0")
+
+    def _display(self, screen: Any, renderable: Any) -> None:
+        self.frames += renderable is not None
+
+
+@pytest.mark.drawn
+def test_what_the_terminal_has_no_room_for_is_drawn_once_it_has() -> None:
+    ExplorerApp()
+    writer = LastingWriter(GoneTerminal())  # type: ignore[arg-type]
+
+    async def go() -> None:
+        app = Counting()
+        async with app.run_test():
+
+            async def draw(number: int) -> None:
+                app.query_one(Static).update(f"{number}")
+                for _ in range(5):
+                    await asyncio.sleep(1 / 60)
+
+            driver: Any = app._driver
+            driver._writer_thread = writer
+            await draw(1)
+            before = app.frames
+            writer.write("a frame that is not taken yet")
+            for number in range(10):
+                await draw(number)
+            assert app.frames == before
+            writer._queue.get()
+            give_up = asyncio.get_running_loop().time() + 10
+            while app.frames == before and asyncio.get_running_loop().time() < give_up:
+                await asyncio.sleep(0.01)
+            assert app.frames == before + 1
+
+    asyncio.run(go())
