@@ -33,6 +33,7 @@ from srm_explorer.engine.runs.journal_reader import EVENTS, LAYOUT, JournalReade
 from srm_explorer.engine.runs.journal_records import OutOfMemory, RunStart
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import PromptRecord, RunRecord
+from tests.killing import die_at, in_a_child
 
 SITES = {"blocks.11.mlp.hook_post": 5, "blocks.11.hook_resid_post": 3}
 PROMPTS = (PromptRecord("texts", "é", {}, (1, 2, 3, 4), 0, "0f"),)
@@ -391,18 +392,6 @@ def test_progress_is_told_at_most_four_times_a_second(tmp_path: Path, monkeypatc
         assert seen == [0, 16, 32, 48, 64]
 
 
-def in_a_child(act: Callable[[], None]) -> int:
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def killed_before_each_step(
     prepare: Callable[[Path], object], act: Callable[[Path], object], base: Path
 ) -> Iterator[Path]:
@@ -412,16 +401,7 @@ def killed_before_each_step(
         prepare(folder)
 
         def die(step: int = step, folder: Path = folder) -> None:
-            left = step
-
-            def count(event: str, arguments: tuple[Any, ...]) -> None:
-                nonlocal left
-                if event in ("open", "os.rename", "os.remove", "os.truncate", "os.mkdir"):
-                    left -= 1
-                    if left < 0:
-                        os.kill(os.getpid(), signal.SIGKILL)
-
-            sys.addaudithook(count)
+            die_at(step)
             act(folder)
 
         status = in_a_child(die)

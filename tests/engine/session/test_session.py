@@ -4,8 +4,6 @@ import json
 import os
 import resource
 import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from srm_explorer.engine.session import (
     sessions_in,
 )
 from srm_explorer.engine.session.serialization import migrated, read_session, session_bytes
+from tests.killing import die_at, in_a_child
 
 SITE = "blocks.1.mlp.hook_post"
 SPEC = Experiment.from_dict(
@@ -229,34 +228,6 @@ def test_vectors_of_someone_else_are_never_overwritten(tmp_path: Path) -> None:
     saved = save_session(a_session(), tmp_path / "storm.json", vectors=some_vectors())
     assert saved.path.name == "storm-2.json"
     assert (tmp_path / "storm.safetensors").read_bytes() == b"mine"
-
-
-def in_a_child(act: Callable[[], None]) -> int:
-    """Run in a fork; its exit status, negative for the signal that killed it."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
-
-
-def die_at(step: int) -> None:
-    """Kill this process, as `kill -9` does, just before its step-th change to a file system."""
-    left = step
-
-    def count(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal left
-        if event in ("open", "os.rename", "os.remove", "os.truncate"):
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
 
 
 @pytest.mark.parametrize("has_vectors", [True, False])

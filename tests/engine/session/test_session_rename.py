@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from srm_explorer.engine.runs.manage import rename_session
 from srm_explorer.engine.runs.trash import trash_session
 from srm_explorer.engine.session import RunRecord, Session, load_session, rename_files, save_session, sessions_in
 from srm_explorer.engine.session.store import renamed_path
+from tests.killing import die_at, in_a_child
 
 SITE = "blocks.1.mlp.hook_post"
 SPEC = Experiment.from_dict(
@@ -55,33 +54,6 @@ def names(folder: Path) -> set[str]:
 
 def holds_its_vectors(session: Session) -> bool:
     return np.array_equal(session.vectors()[SITE], VECTORS[SITE])
-
-
-def die_at(step: int) -> None:
-    """Kill this process, as `kill -9` does, just before its step-th change to a file system."""
-    left = step
-
-    def count(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal left
-        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if writes or event in ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir"):
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
-
-
-def in_a_child(act: Callable[[], object]) -> int:
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            act()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_renamed_session_is_the_same_with_the_same_vectors(tmp_path: Path) -> None:
