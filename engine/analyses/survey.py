@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ def survey_table(
     texts: Any = given.choice("texts", ("reported", "all"))
     survey = survey or survey_of(session, texts)
     tables, n_values = survey.tables, len(survey.settings)
-    known = sorted({int(cell) for depth in survey.depths for cell in survey.numbers(depth).cells})
+    known = sorted({cell for depth in survey.depths for cell in survey.numbers(depth).row})
     rows = [(cell, value) for cell in known for value in range(n_values)]
     at_cell = [cell for cell, _ in rows]
     columns: dict[str, list[CellValue]] = {
@@ -118,9 +118,9 @@ def survey_table(
     for depth in survey.depths:
         numbers = survey.numbers(depth)
         ranks = survey.ranks(numbers, given.choice(depth, tuple(MEASURES[depth])), range(n_values))
-        place = {int(cell): row for row, cell in enumerate(numbers.cells)}
+        row = numbers.row
         for name, cells in _told(survey, numbers, ranks).items():
-            columns[f"{depth}_{name}"] = [cells[place[cell]][value] if cell in place else None for cell, value in rows]
+            columns[f"{depth}_{name}"] = [cells[row[cell]][value] if cell in row else None for cell, value in rows]
     return columns
 
 
@@ -166,6 +166,8 @@ class _Settings:
     numbers: Numbers
     measure: str
     value: str
+    places: Sequence[int]
+    """The values that are looked at."""
     ranks: FamilyRanks
     cell: Cell
     family: str
@@ -190,19 +192,12 @@ class _Settings:
         family = given.text("family") or FAMILY
         check_family(family)
         cell = _asked_cell(survey, arguments.get("neuron"))
-        return cls(survey, numbers, measure, value, survey.ranks(numbers, measure, places), cell, family)
-
-    @property
-    def places(self) -> Sequence[int]:
-        """The values that are looked at."""
-        labels = [setting.label for setting in self.survey.settings]
-        return [labels.index(self.value)] if self.value else range(len(labels))
+        return cls(survey, numbers, measure, value, places, survey.ranks(numbers, measure, places), cell, family)
 
     @property
     def where(self) -> int:
-        """Place of the named neuron among the finished ones; -1 where it is none of them."""
-        found = np.flatnonzero(self.numbers.cells == self.survey.tables.place(*self.cell))
-        return int(found[0]) if len(found) and self.survey.tables.place(*self.cell) >= 0 else -1
+        """Row of the named neuron among the finished ones; -1 where it is none of them."""
+        return self.numbers.row.get(self.survey.tables.place(*self.cell), -1)
 
     @property
     def label(self) -> str:
@@ -261,13 +256,11 @@ def _coordinates(survey: Survey, numbers: Numbers) -> dict[str, list[list[CellVa
     """Mean coordinates in each plane of the session, as [k][value]."""
     free = survey.tables.free
     assert free is not None
-    of_text = {int(text): place for place, text in enumerate(free.texts)}
-    at = np.array([of_text[int(text)] for text in numbers.texts], np.int64)
     told: dict[str, list[list[CellValue]]] = {}
     for number in range(min(len(free.x), len(survey.session.planes))):
         for name, values in (("x", free.x), ("y", free.y)):
             told[f"plane_{number + 1}_{name}"] = _cells(
-                _mean(values[number][:, :, at].astype(np.float64), numbers.weight)
+                _mean(values[number][:, :, numbers.at].astype(np.float64), numbers.weight)
             )
     return told
 
@@ -322,10 +315,9 @@ def _ranking(asked: _Settings, notes: Sequence[str]) -> TableFigure:
     extra: list[TableColumn] = []
     if numbers.depth == "free" and survey.tables.forced is not None:
         scored = survey.numbers("forced")
-        place = {int(cell): row for row, cell in enumerate(scored.cells)}
         of_scored = scored.by_measure["kl"][:, places].reshape(len(scored.cells), 1, -1)
         means = _mean(of_scored, np.tile(scored.weight, len(places)))[:, 0]
-        columns["kl"] = np.array([means[place[int(cell)]] if int(cell) in place else np.nan for cell in numbers.cells])
+        columns["kl"] = np.array([means[scored.row[cell]] if cell in scored.row else np.nan for cell in numbers.row])
         extra = list(table_columns("kl:KL:number:1"))
     order = np.lexsort((numbers.cells, -np.nan_to_num(ranks.mean, nan=-np.inf)))
     rows: list[tuple[CellValue, ...]] = []
@@ -440,7 +432,11 @@ def _notes(asked: _Settings) -> list[str]:
     texts, units = count_of(len(numbers.texts), "text"), count_of(ranks.units, "unit")
     notes.append(f"{units}, {texts}, {count_of(len(survey.settings), 'value')}; ranked by {asked.label}")
     if survey.held:
-        on = len({*_units_where(survey, chose=True)})
+        units_of, prompts = (
+            prompt_units(survey.session.prompts),
+            cast("list[int]", tables.prompt[tables.chose].tolist()),
+        )
+        on = len({units_of[prompt] for prompt in prompts})
         goes_on = tables.planned_free or survey.session.spec.survey.goes_on
         notes.append(
             f"chosen and reported apart: {count_of(goes_on, 'neuron')} went on by their KL in {count_of(on, 'unit')};"
@@ -459,12 +455,6 @@ def _notes(asked: _Settings) -> list[str]:
     elif ranks.units < 5:
         notes.append(f"{units} alone: what holds of them may hold of no other prompts")
     return notes
-
-
-def _units_where(survey: Survey, *, chose: bool) -> list[int]:
-    units = prompt_units(survey.session.prompts)
-    prompts = survey.tables.prompt[survey.tables.chose == chose].tolist()
-    return [units[prompt] for prompt in prompts]
 
 
 def _mark(asked: _Settings) -> str:

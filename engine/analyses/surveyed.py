@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -37,6 +38,7 @@ class Numbers:
     Attributes:
         cells: [k] their places in the plan.
         texts: [m] places among the plan's texts that all that follows is of.
+        at: [m] the same among the texts of this depth.
         unit: [m] the unit of each text, from 0.
         by_measure: [k, value, m] by name, more is more of an effect; those of `MEASURES`, and what is only told.
         changes: by captured site, [k, value, m].
@@ -45,9 +47,15 @@ class Numbers:
     depth: Depth
     cells: NDArray[np.int32]
     texts: NDArray[np.int64]
+    at: NDArray[np.int64]
     unit: NDArray[np.int64]
     by_measure: Mapping[str, Floats]
     changes: Mapping[str, Floats]
+
+    @cached_property
+    def row(self) -> dict[int, int]:
+        """Of each cell, by its place in the plan."""
+        return {cell: row for row, cell in enumerate(self.cells.tolist())}
 
     @property
     def weight(self) -> Floats:
@@ -134,7 +142,7 @@ class Survey:
         measures = {name: np.asarray(values, np.float64)[:, :, at] for name, values in own.items()}
         if self.site:
             measures["change"] = by_site[self.site]
-        return Numbers(depth, cells, texts, unit, measures, by_site)
+        return Numbers(depth, cells, texts, at, unit, measures, by_site)
 
     def ranks(self, numbers: Numbers, measure: str, values: Sequence[int]) -> FamilyRanks:
         """The finished cells among one another; computed once for each measure and choice of values."""
