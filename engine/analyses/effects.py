@@ -22,7 +22,7 @@ from srm_explorer.engine.analyses.effects_tables import (
     value_table,
     with_q,
 )
-from srm_explorer.engine.analyses.paired_texts import PairedTexts
+from srm_explorer.engine.analyses.paired_texts import PairedTexts, no_pairs
 from srm_explorer.engine.analyses.registry import Arguments, Findings, findings_of
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.figures.numbers import count_of
@@ -53,9 +53,7 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
         remedy = "give the texts of its runs too, as `output`"
         raise ExplorerError("what its runs wrote is unknown", where=session.name, remedy=remedy)
     if not pairs.conditions():
-        raise ExplorerError(
-            "no run stands beside its baseline", where=session.name, remedy="finish the run, or give it an intervention"
-        )
+        raise no_pairs(session)
     values, perplexity = value_table(pairs, resamples, seed)
     values = replace(values, notes=_value_notes(pairs, resamples, seed))
     tables = _told(pairs, resamples, seed, settings["family"], (values, perplexity))

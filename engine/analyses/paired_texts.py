@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition
 from srm_explorer.engine.session import RunRecord, Session, Units, units_of
 from srm_explorer.engine.session.effects import Effects, RunEffects, TextScores, effects_of
@@ -16,6 +17,16 @@ from srm_explorer.engine.stats.collapse import CollapseRule
 from srm_explorer.engine.stats.text import compression_ratio, first_divergence, text_metrics
 
 Floats = NDArray[np.float64]
+
+
+def no_pairs(session: Session) -> ExplorerError:
+    """A session without a run that stands beside its baseline, and where such runs are."""
+    remedy = "finish the run, or give it an intervention"
+    if session.spec.survey:
+        remedy = (
+            f"a survey keeps its baseline's runs alone: `srm-explorer survey {session.name} --open L.N` runs a neuron"
+        )
+    return ExplorerError("no run stands beside its baseline", where=session.name, remedy=remedy)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from srm_explorer.engine.analyses.effects_tokens import (
     token_list,
     token_tables,
 )
+from srm_explorer.engine.analyses.paired_texts import no_pairs
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.model import (
@@ -211,9 +212,9 @@ def _texts(
             families.append(runs)
             texts.append((session.prompts[prompt].token_ids, text))
     if not families:
-        what = "no run stands beside its baseline" if over == "first" else "no baseline has a text"
-        remedy = "finish the run, or give it an intervention" if over == "first" else "read the first position"
-        raise ExplorerError(what, where=session.name, remedy=remedy)
+        if over == "first":
+            raise no_pairs(session)
+        raise ExplorerError("no baseline has a text", where=session.name, remedy="read the first position")
     return families, texts
 
 
