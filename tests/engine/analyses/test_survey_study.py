@@ -237,7 +237,7 @@ def test_a_session_that_surveys_nothing_says_how_to() -> None:
 def test_what_needs_runs_beside_the_baseline_says_how_a_survey_gets_them() -> None:
     session = surveyed(None)
     with pytest.raises(ExplorerError, match=rf"no run stands beside.*survey {session.name} --open L\.N"):
-        study_session("effects", session)
+        study_session("effects", session, {})
 
 
 def test_the_experiment_of_one_neuron_is_the_template_in_its_place() -> None:
