@@ -112,25 +112,28 @@ class ReadingTask:
 
     def carry_out(self, bench: Bench, report: Report) -> LayerReading:
         """Measure them; errors as a task's."""
-        width = bench.model.shape.width(Site.parse(self.site))
-        everyone = np.arange(width) if self.neurons is None else np.array(self.neurons, np.int64)
+        model = bench.model
+        if self.neurons is None:
+            everyone = np.arange(model.shape.width(Site.parse(self.site)))
+        else:
+            everyone = np.array(self.neurons, np.int64)
         tokens = max(1, sum(map(len, self.texts.tokens)))
         step = max(1, MOST_READ // tokens)
         read = [self._read(bench, everyone[start : start + step], report) for start in range(0, len(everyone), step)]
         mean, std, values = (np.concatenate(column) for column in zip(*read, strict=True))
         kept = np.arange(len(everyone)) if self.neurons is not None else self._top(bench, std)
-        model = bench.model
-        measured = mean[kept], std[kept], values[kept]
-        width, layers = model.shape.d_model, model.shape.n_layers
-        block = 4 * width * width + 2 * width * model.shape.d_mlp
+        d_model, layers = model.shape.d_model, model.shape.n_layers
+        block = 4 * d_model * d_model + 2 * d_model * model.shape.d_mlp
         return LayerReading(
             self.layer,
             everyone[kept],
-            *measured,
+            mean[kept],
+            std[kept],
+            values[kept],
             vocab=model.n_vocab,
-            width=width,
+            width=d_model,
             above=(layers - 1 - self.layer) * block,
-            whole=layers * block + width * model.n_vocab,
+            whole=layers * block + d_model * model.n_vocab,
             device=model.device.type,
         )
 
