@@ -20,7 +20,7 @@ from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.session_in_view import SessionInView
 from srm_explorer.tui.explorer.view import ExplorerView
-from srm_explorer.tui.widgets.dialogs import Ask
+from srm_explorer.tui.widgets.dialogs import Ask, refusal
 
 DIRECTIONS_HELP = (
     "a neuron's number, mean(type=declarative), difference(type=x | type=y), pc1, random(0), w_out(11.373), "
@@ -134,11 +134,7 @@ class PlaneController:
         value = typed_before or (f"{record.a} ; {record.b}" if record is not None else "")
 
         def problem(line: str) -> str:
-            try:
-                typed_plane(line, site)
-            except ExplorerError as error:
-                return str(error)
-            return ""
+            return refusal(lambda: typed_plane(line, site))
 
         def typed(line: str | None) -> None:
             if line is not None:

@@ -18,7 +18,7 @@ from srm_explorer.engine.analyses.registry import StudyArguments
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.stats.collapse import RULES
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
-from srm_explorer.tui.widgets.dialogs import BOX
+from srm_explorer.tui.widgets.dialogs import BOX, refusal
 from srm_explorer.tui.widgets.form import LineForm
 from srm_explorer.tui.widgets.form_layout import FormRow
 
@@ -286,11 +286,7 @@ class StudySettings(ModalScreen[dict[str, Any] | None]):
         self._show()
 
     def _problem(self, key: str, text: str) -> str:
-        try:
-            read_setting(self._fields[key], text, self._usual.get(key))
-        except ExplorerError as error:
-            return str(error)
-        return ""
+        return refusal(lambda: read_setting(self._fields[key], text, self._usual.get(key)))
 
     def _show(self) -> None:
         self.form.set_rows([self._row(name, field) for name, field in self._fields.items()])

@@ -14,7 +14,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.sessions.row import Row
 from srm_explorer.tui.sessions.table import facts_of
-from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem, named_here, typed_file
+from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem, named_here, refusal, typed_file
 from srm_explorer.tui.widgets.status import Tone
 
 if TYPE_CHECKING:
@@ -120,14 +120,10 @@ class SessionActions:
         from srm_explorer.engine.runs import rename_session
         from srm_explorer.engine.session.store import refuse_taken, renamed_path
 
-        def problem(typed: str) -> str:
-            try:
-                target = renamed_path(row.path, typed)
-                if target != row.path:
-                    refuse_taken(target)
-            except ExplorerError as error:
-                return str(error)
-            return ""
+        def check(typed: str) -> None:
+            target = renamed_path(row.path, typed)
+            if target != row.path:
+                refuse_taken(target)
 
         def act(typed: str) -> tuple[str, Path]:
             target = rename_session(row.path, typed)
@@ -137,7 +133,7 @@ class SessionActions:
             if typed is not None and renamed_path(row.path, typed) != row.path:
                 self._act(lambda: act(typed))
 
-        self._push(Ask("New name", row.path.stem, check=problem), take)
+        self._push(Ask("New name", row.path.stem, check=lambda typed: refusal(lambda: check(typed))), take)
 
     def _trash(self, row: Row) -> None:
         from srm_explorer.engine.runs import trash_session
@@ -214,11 +210,8 @@ class SessionActions:
         def problem(typed: str) -> str:
             from srm_explorer.engine.session.store import refuse_taken, renamed_path
 
-            try:
-                refuse_taken(renamed_path((folder or paths.sessions_folder()) / "session.json", typed))
-            except ExplorerError as error:
-                return str(error)
-            return ""
+            here = (folder or paths.sessions_folder()) / "session.json"
+            return refusal(lambda: refuse_taken(renamed_path(here, typed)))
 
         def take(result: Packed | ExplorerError) -> None:
             from srm_explorer.engine.runs import NameTakenError

@@ -223,6 +223,15 @@ def named_here(name: str) -> str:
         return name
 
 
+def refusal(act: Callable[[], object]) -> str:
+    """Why something is refused that a person asks for; empty where it is not."""
+    try:
+        act()
+    except ExplorerError as error:
+        return str(error)
+    return ""
+
+
 def typed_file(typed: str) -> Path:
     """The file that a text names, as it is meant from the working folder.
 
