@@ -102,6 +102,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | ImportError | OSError) and any(word in text for word in _NO_MEMORY)
 
 
+def device_fault(error: BaseException) -> ExplorerError | None:
+    """What a GPU or its driver could not do, after which this process can do nothing there; None for other errors."""
+    line = first_line(error)
+    is_one = isinstance(error, RuntimeError) and line.lower().startswith(("cuda error", "cuda driver error"))
+    if not is_one or is_out_of_memory(error):
+        return None
+    remedy = "see nvidia-smi and `srm-explorer doctor`; what is finished is kept, and the same command goes on"
+    return ExplorerError(line, where="the GPU", remedy=remedy)
+
+
 def is_limited() -> bool:
     """Whether the process may take only so much memory (`ulimit -v`), however much there is."""
     return memory_left() is not None

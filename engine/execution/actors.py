@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memory
+from srm_explorer.engine.errors import ExplorerError, device_fault, first_line, is_out_of_memory
 from srm_explorer.engine.execution.bench import Subject, Task
 from srm_explorer.engine.execution.cluster import Cluster, amount, join
 from srm_explorer.engine.execution.executor import Finished, Station, Take
@@ -120,6 +120,8 @@ class Actor:
         except ExplorerError as error:
             return Fault.of(error)
         except (RuntimeError, MemoryError, OSError) as error:
+            if fault := device_fault(error):
+                return Fault.of(fault)
             if not is_out_of_memory(error):
                 raise
             remedy = "ask for fewer actors, or choose a smaller dtype or model"
@@ -146,6 +148,11 @@ class Actor:
             return self._station.carry_out(task, report)
         except ExplorerError as error:
             return Fault.of(error)
+        except RuntimeError as error:
+            fault = device_fault(error)
+            if fault is None:
+                raise
+            return Fault.of(fault)
         finally:
             self._look = Look()
 

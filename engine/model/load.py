@@ -24,7 +24,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.quantization_config import Mxfp4Config
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError, SpecValueError, first_line, is_out_of_memory
+from srm_explorer.engine.errors import ExplorerError, SpecValueError, device_fault, first_line, is_out_of_memory
 from srm_explorer.engine.experiment import SITE_KINDS, ModelShape, ModelSpec, Site
 from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.device import DTYPES, free_bytes, resolve_device, set_tf32
@@ -200,6 +200,8 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
                 source, hf_model=model, tokenizer=copy.deepcopy(tokenizer.raw), device=placement.home, dtype=dtype
             )
         except _REFUSALS as error:
+            if device_fault(error):
+                raise
             is_known = "supported architecture" not in first_line(error)
             raise ExplorerError(
                 f"TransformerLens {metadata.version('transformer-lens')} cannot wrap {files.architecture}"
@@ -382,6 +384,8 @@ def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype, placement: P
     except _REFUSALS as error:
         if is_out_of_memory(error):
             raise _too_large(placement, name) from error
+        if device_fault(error):
+            raise
         is_other = "Unrecognized configuration class" in first_line(error)
         raise ExplorerError(
             f"{files.architecture} is no causal language model that transformers knows"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memory
+from srm_explorer.engine.errors import ExplorerError, device_fault, first_line, is_out_of_memory
 from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.experiment.site import FIRST_EXPERT, ROUTER
@@ -200,7 +200,7 @@ def self_test(model: LoadedModel, tell: Callable[[int, int], object] = lambda do
         return _compared(model, _Parts(tell))
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         # What an architecture raises that TransformerLens wraps and does not know how to run.
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or device_fault(error):
             raise
         raise ExplorerError(
             f"{type(model.bridge.original_model).__name__} does not run as it is wrapped: {first_line(error)}",
@@ -305,7 +305,7 @@ def _static_difference(
         found = _difference(decode_static(model, rows, generation, captures).rows, plain)
     except (ExplorerError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         # What a family's forward does that no graph can hold; the plain way is as right, and slower.
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or device_fault(error):
             raise
         return None
     finally:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from srm_explorer.engine.errors import NO_WINDOWS, ExplorerError, is_limited, is_out_of_memory, unreached
+from srm_explorer.engine.errors import NO_WINDOWS, ExplorerError, device_fault, is_limited, is_out_of_memory, unreached
 from srm_explorer.tui.cli.output import flush, note
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (MemoryError, RuntimeError, ImportError, OSError, SystemError) as error:
         # What an import says that ran out of memory halfway depends on where it was.
-        refused = unreached(error) if isinstance(error, OSError) else None
+        refused = unreached(error) if isinstance(error, OSError) else device_fault(error)
         if refused is not None:
             note(str(refused))
             _silence_output_if_broken()

@@ -107,6 +107,20 @@ def test_what_does_not_fit_takes_along_what_the_model_kept(lab: Lab, tiny_gpt2: 
         assert warm.model.kept_step is None
 
 
+@dataclass(frozen=True)
+class _OnABrokenGpu:
+    def carry_out(self, bench: Bench, report: object) -> None:
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered\nCompile with TORCH_USE_CUDA_DSA")
+
+
+def test_an_actor_whose_gpu_fails_says_so_in_a_line(lab: Lab, tiny_gpt2: LoadedModel) -> None:
+    actor = Actor(1)
+    actor._station._warm.model = replace(tiny_gpt2)
+    actor.set_up(Subject(lab.experiment(CLAMPED), (), {}))
+    fault = actor.carry_out(_OnABrokenGpu())
+    assert str(fault.error()).startswith("the GPU: CUDA error: uncorrectable ECC error encountered; see nvidia-smi")
+
+
 def test_who_decodes_is_no_part_of_an_experiment(lab: Lab) -> None:
     here, there = lab.experiment(CLAMPED), lab.experiment(CLAMPED, execution=TWO_ACTORS)
     assert here.digest() == there.digest()

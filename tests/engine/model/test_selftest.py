@@ -171,3 +171,12 @@ def test_a_pad_whose_scores_are_all_low_stays_a_number(tiny_gpt2_folder: Path, t
             weight[:, 32:64] = -weight[:, :32]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert self_test(load_model(ModelSpec(name=str(folder), device="cpu", dtype=dtype))).pads
+
+
+def test_a_gpu_that_fails_is_no_fault_of_the_models(tiny_gpt2: LoadedModel) -> None:
+    def fail(_: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+    with sabotaged(mlp(tiny_gpt2), fail), pytest.raises(RuntimeError, match="no kernel image"):
+        self_test(tiny_gpt2)
+    self_test(tiny_gpt2)

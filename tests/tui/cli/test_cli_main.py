@@ -97,6 +97,19 @@ def test_a_defect_of_the_program_shows_its_trace(srm: Callable[..., Any], monkey
         srm("prompts", "list")
 
 
+def test_a_gpu_that_fails_is_one_line(srm: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nCompile with DSA")
+
+    monkeypatch.setattr("srm_explorer.engine.execution.run.preflight", fail)
+    ended = srm("run", "demo", "--session", "x")
+    assert ended.status == 1
+    assert ended.err == (
+        "srm-explorer: the GPU: CUDA error: all CUDA-capable devices are busy or unavailable; see nvidia-smi and"
+        " `srm-explorer doctor`; what is finished is kept, and the same command goes on\n"
+    )
+
+
 def test_a_reader_that_left_is_no_noise(srm_process: Callable[..., subprocess.Popen[str]]) -> None:
     read, write = os.pipe()
     os.close(read)
