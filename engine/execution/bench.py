@@ -90,7 +90,7 @@ class TokenTexts(dict[int, str]):
         self._tokenizer = model.tokenizer
 
     def __missing__(self, token: int) -> str:
-        text = self._tokenizer.decode([token])
+        text = self._tokenizer.piece(token)
         self[token] = text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
         return self[token]
 

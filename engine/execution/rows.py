@@ -251,7 +251,7 @@ class RowMaker:
             condition=self.grid.condition(index),
             sample=self.grid.sample(index),
             token_ids=result.tokens,
-            text=self.model.tokenizer.decode(result.tokens),
+            text=self.model.tokenizer.continuation(prompt.token_ids, result.tokens),
             prompt_tokens=len(prompt.token_ids),
             finish=cast("Finish", result.finish),
             min_margin=result.margin,

@@ -264,6 +264,17 @@ class Tokenizer:
         ]
         return [before, *behind]
 
+    def piece(self, token: int) -> str:
+        """Return the text of one id as it stands behind another; see `pieces`."""
+        return self.pieces([token, token])[1]
+
+    def continuation(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """Return what ids add to a text: alone, those of some tokenizers lose the space that they begin with."""
+        last = list(before[-1:])
+        start, whole = self.decode(last), self.decode([*last, *ids])
+        is_whole = whole.startswith(start) and not start.endswith("\ufffd")
+        return whole.removeprefix(start) if is_whole else self.decode(ids)
+
     def token_id(self, text: str) -> int:
         """Find the one id whose text, behind another token, is exactly this, spaces included.
 

@@ -252,7 +252,7 @@ def _weight_tables(
     where = "of the model" if wide else "of its layer"
     is_last = neuron[0] == model.shape.n_layers - 1
     promoted, suppressed = tables.token_tables(
-        card.logits, lambda token: model.tokenizer.decode([token]), top=top, is_last=is_last, is_normed=card.is_normed
+        card.logits, model.tokenizer.piece, top=top, is_last=is_last, is_normed=card.is_normed
     )
     alike = {"width": model.shape.d_model, "compared": card.compared}
     centred = "rows of W_out, centred over d_model as the norms that read them do" if model.shape.centres else ""
@@ -303,7 +303,7 @@ class _Places:
 
     def __init__(self, texts: Texts, model: LoadedModel) -> None:
         self._texts = texts
-        self._decode: Callable[[Sequence[int]], str] = model.tokenizer.decode
+        self._tokenizer = model.tokenizer
         self._ends = np.cumsum([text.counted for text in texts.read])
 
     def find(self, number: int) -> tuple[int, int]:
@@ -314,7 +314,8 @@ class _Places:
 
     def token(self, text: int, position: int) -> str:
         """The token as text."""
-        return self._decode([self._texts.read[text].ids[position]])
+        ids = self._texts.read[text].ids
+        return self._tokenizer.continuation(ids[:position], ids[position : position + 1])
 
     def short(self, number: int) -> str:
         """The token and its position: '" door" at 4'."""
@@ -324,7 +325,8 @@ class _Places:
     def context(self, text: int, position: int) -> str:
         """The text around a token, which is marked."""
         ids = self._texts.read[text].ids
-        before, after = self._decode(ids[:position]), self._decode(ids[position + 1 :])
+        before = self._tokenizer.decode(ids[:position])
+        after = self._tokenizer.continuation(ids[: position + 1], ids[position + 1 :])
         before = f"…{before[-BEFORE:]}" if len(before) > BEFORE else before
         after = f"{after[:AFTER]}…" if len(after) > AFTER else after
         return f"{before}«{self.token(text, position)}»{after}"

@@ -308,7 +308,7 @@ def _differences(
             what = f"prompts {run.prompt + 1} and {run.into + 1} are a pair and have the same answer"
             raise ExplorerError(what, where="answer", remedy="pair prompts whose answers differ")
     pairs = [(of_prompt[run.prompt], of_prompt[run.into]) for run in patched]
-    shown = ", ".join(repr(model.tokenizer.pieces([token, token])[1]) for token in list(known)[:_SHOWN])
+    shown = ", ".join(repr(model.tokenizer.piece(token)) for token in list(known)[:_SHOWN])
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     return f"{factor} - the other's {factor}", tuple(known), pairs, f"the tokens of {factor}: {shown}{more}"
 

@@ -116,7 +116,7 @@ def moves_of(scoring: Scoring, model: LoadedModel) -> tuple[Moves, ...]:
 
 
 def _moved(token: int, means: Floats, model: LoadedModel) -> MovedToken:
-    return MovedToken(token, model.tokenizer.decode([token]), *map(rounded, means[:, token].tolist()))
+    return MovedToken(token, model.tokenizer.piece(token), *map(rounded, means[:, token].tolist()))
 
 
 def vectors_of(session: Session, scoring: Scoring) -> dict[str, Floats]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
@@ -190,6 +191,20 @@ def test_no_template_and_a_conversation_it_refuses_are_one_line(tiny_gpt2: Loade
         tiny_gpt2.tokenizer.encode_prompt("a", Feeding(chat_template=True))
     with pytest.raises(ExplorerError, match="refuses this conversation: no tools"):
         chats.encode_prompt((("tool", "a"),), Feeding())
+
+
+def test_what_stands_behind_a_text_keeps_the_space_it_begins_with() -> None:
+    """As in tokenizers of Llama 2, whose `decode` takes the first space of whatever it is given for their own."""
+    words = ["<unk>", "▁yes", "yes", "▁the", "▁door", "."]
+    backend = Backend(models.Unigram([(word, -float(len(words) - at)) for at, word in enumerate(words)], 0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    backend.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer = Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>"), frozenset())
+    assert tokenizer.decode([1]) == tokenizer.decode([2]) == "yes"
+    assert [tokenizer.piece(token) for token in (1, 2)] == [" yes", "yes"]
+    assert tokenizer.continuation([3, 4], [1, 5]) == " yes."
+    assert tokenizer.decode([3, 4]) + tokenizer.continuation([3, 4], [2, 5, 3]) == tokenizer.decode([3, 4, 2, 5, 3])
+    assert tokenizer.continuation([], [1]) == "yes"
 
 
 def test_ids_beyond_the_tokenizer_are_shown_as_numbers(tiny_gpt2: LoadedModel) -> None:
