@@ -140,7 +140,8 @@ class FileLock:
                     self.lock_file.unlink(missing_ok=True)
             except OSError as error:
                 if is_new and descriptor >= 0:
-                    self.path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):
+                        self.path.unlink()
                 remove_empty(self._made)
                 raise as_explorer_error(error, self.path) from error
             finally:

@@ -322,8 +322,9 @@ class JournalWriter:
             while line:
                 line = line[os.write(self._events, line) :]
         except BaseException as error:
-            # Without its newline the line does not exist for anyone yet.
-            os.ftruncate(self._events, begin)
+            # Without its newline the line does not exist for anyone yet, also where it cannot be taken back.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._events, begin)
             if isinstance(error, OSError):
                 raise as_explorer_error(error, self.folder / EVENTS) from error
             raise

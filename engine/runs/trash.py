@@ -123,7 +123,8 @@ def trash_session(path: Path) -> Path:
             sync_folder(path.parent)
     except BaseException as error:
         if not _files(entry):
-            (entry / _ORIGIN).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (entry / _ORIGIN).unlink(missing_ok=True)
             remove_empty([entry])
         if isinstance(error, OSError):
             raise as_explorer_error(error, entry) from error

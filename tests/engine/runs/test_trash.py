@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -299,6 +300,35 @@ def test_another_file_system_is_no_other_matter(tmp_path: Path, monkeypatch: pyt
         assert [file for file in names(path.parent) if not file.startswith(".")] == []
         restore_session(trashed_sessions()[0])
     assert is_whole(path)
+
+
+def test_a_disk_that_cannot_be_written_any_more_is_told_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shelve(tmp_path / "out")
+    with JournalWriter.open_existing(paths.run_folder(path)) as writer, monkeypatch.context() as broken:
+        refuse_changes(broken)
+        with pytest.raises(ExplorerError, match="read-only"):
+            writer.event({"event": "note"})
+    with monkeypatch.context() as broken:
+        refuse_changes(broken)
+        with pytest.raises(ExplorerError, match="read-only"):
+            trash_session(path)
+    assert is_whole(path)
+    assert names(path.parent) == {"storm.json", "storm.safetensors", "storm.ledger.jsonl", "storm.run"}
+    assert trashed_sessions() == ()
+    trash_session(path)
+    assert is_whole(restore_session(find_trashed("storm")))
+
+
+def refuse_changes(patch: pytest.MonkeyPatch) -> None:
+    """What a disk says that was remounted read-only since its files were opened, as after an error of its own."""
+
+    def refuse(*arguments: Any, **_: Any) -> NoReturn:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for name in ("write", "ftruncate", "unlink", "rename", "fsync"):
+        patch.setattr(os, name, refuse)
 
 
 def test_what_is_being_written_is_left_where_it_is(tmp_path: Path) -> None:
