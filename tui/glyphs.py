@@ -15,7 +15,6 @@ class Glyphs:
         unchecked: a row that is not selected.
         cursor: stands before the highlighted row.
         lit: a run under the spotlight.
-        unlit: a run that is not.
         ellipsis: where a text was cut.
         left, right, up, down: directions and scroll hints.
         choice: a field that offers a list.
@@ -33,7 +32,6 @@ class Glyphs:
     unchecked: str = "☐"
     cursor: str = "▸"
     lit: str = "●"
-    unlit: str = "·"
     ellipsis: str = "…"
     left: str = "←"
     right: str = "→"
@@ -57,7 +55,6 @@ ASCII = Glyphs(
     unchecked="[ ]",
     cursor=">",
     lit="*",
-    unlit=".",
     ellipsis="...",
     left="<",
     right=">",

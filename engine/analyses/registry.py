@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.figures.captions import exploratory_line
@@ -30,13 +30,11 @@ class Study:
     Attributes:
         home: module of this package and function, "pairs:pairs_study", loaded when it is asked for; it takes (session,
             arguments) and returns `Findings`.
-        needs: "session" (its .json alone), or "vectors" (the full vectors beside it).
     """
 
     name: str
     title: str
     home: str
-    needs: Literal["session", "vectors"]
 
     def function(self) -> Callable[[Session, Arguments], Findings]:
         module, _, name = self.home.partition(":")
@@ -49,20 +47,20 @@ NAMED_STUDIES = ("analysis", "confirm")
 STUDIES = {
     study.name: study
     for study in (
-        Study("compare", "two groups compared", "compare:compare_study", "session"),
-        Study("effects", "what it did to the texts", "effects:effects_study", "session"),
-        Study("collapse", "texts that collapse", "effects:collapse_study", "session"),
-        Study("controls", "the target among its controls", "controls:controls_study", "vectors"),
-        Study("dose", "how it follows the value", "dose:dose_study", "session"),
-        Study("bands", "how sure a plane's curves are", "bands:bands_study", "session"),
-        Study("pairs", "what rises and falls with a neuron", "pairs:pairs_study", "vectors"),
-        Study("planes", "the session's planes", "planes:planes_study", "session"),
-        Study("ensemble", "planes of all pairs of directions", "ensembles:ensemble_study", "vectors"),
-        Study("ledger", "the tests computed so far", "ledger:ledger_study", "session"),
-        Study("analysis", "the frozen analysis", "frozen:frozen_study", "session"),
-        Study("confirm", "confirmed on the prompts kept for that", "frozen:confirm_study", "session"),
-        Study("survey", "every neuron among all others", "survey:survey_study", "vectors"),
-        Study("finder", "planes in which groups differ", "plane_finder:finder_study", "vectors"),
+        Study("compare", "two groups compared", "compare:compare_study"),
+        Study("effects", "what it did to the texts", "effects:effects_study"),
+        Study("collapse", "texts that collapse", "effects:collapse_study"),
+        Study("controls", "the target among its controls", "controls:controls_study"),
+        Study("dose", "how it follows the value", "dose:dose_study"),
+        Study("bands", "how sure a plane's curves are", "bands:bands_study"),
+        Study("pairs", "what rises and falls with a neuron", "pairs:pairs_study"),
+        Study("planes", "the session's planes", "planes:planes_study"),
+        Study("ensemble", "planes of all pairs of directions", "ensembles:ensemble_study"),
+        Study("ledger", "the tests computed so far", "ledger:ledger_study"),
+        Study("analysis", "the frozen analysis", "frozen:frozen_study"),
+        Study("confirm", "confirmed on the prompts kept for that", "frozen:confirm_study"),
+        Study("survey", "every neuron among all others", "survey:survey_study"),
+        Study("finder", "planes in which groups differ", "plane_finder:finder_study"),
     )
 }
 """By name."""
