@@ -42,6 +42,18 @@ _WORTH = 32  # steps that must be left for fewer rows to be worth a copy, and a 
 _WARM_UP = 3  # steps before a capture: libraries choose their kernels and workspaces in them
 
 
+class NotCaptured(ExplorerError):
+    """A step cannot be captured as a CUDA graph."""
+
+    def __init__(self, why: str, model: str) -> None:
+        remedy = f"set {SWITCH}=off in the environment to decode the plain way"
+        super().__init__(f"a step cannot be captured as a CUDA graph: {why}", where=model, remedy=remedy)
+
+
+class AsksTheHost(NotCaptured):
+    """A step looks at numbers on the host, and so no graph can hold it; nothing was begun."""
+
+
 def decode_static(
     model: LoadedModel,
     rows: Sequence[Row],
@@ -68,7 +80,7 @@ def decode_static(
     Raises:
         ExplorerError: a site does not exist in this model.
         HookNeverFired: the model never reached a site.
-        ExplorerError: a step cannot be captured.
+        NotCaptured: a step cannot be captured.
     """
     return decode_laid_out(model, LaidOut.of(model, rows, generation, captures, graphs), on_step)
 
@@ -327,14 +339,19 @@ class _Batch:
         side.wait_stream(current)
         with cuda.stream(side):
             self._try_out(_WARM_UP)
+            # A capture that breaks off leaves torch's memory in disorder (its issues 180395 and 190308): what would
+            # break it is found before it begins.
+            try:
+                with _asking_nothing():
+                    self._try_out(1)
+            except RuntimeError as error:
+                if is_out_of_memory(error) or "synchronizing" not in str(error):
+                    raise
+                raise AsksTheHost(first_line(error), self._model.name) from error
+        current.wait_stream(side)
         graph = cuda.CUDAGraph()
         fired = {site: receipt.fired for site, receipt in self.instruments.receipts.items()}
         try:
-            # A capture that breaks off leaves torch's memory in disorder (its issues 180395 and 190308): what would
-            # break it is found before it begins.
-            with cuda.stream(side), _asking_nothing():
-                self._try_out(1)
-            current.wait_stream(side)
             # Other threads of this process may use the device meanwhile. A capture whose end fails stays on its stream.
             with (
                 cuda.stream(current),
@@ -347,11 +364,7 @@ class _Batch:
             for cause in causes:
                 if is_out_of_memory(cause):
                     raise cause from None
-            raise ExplorerError(
-                f"a step cannot be captured as a CUDA graph: {first_line(causes[-1])}",
-                where=self._model.name,
-                remedy=f"set {SWITCH}=off in the environment to decode the plain way",
-            ) from error
+            raise NotCaptured(first_line(causes[-1]), self._model.name) from error
         for site, times in fired.items():
             self.instruments.receipts[site].fired = times
         return graph.replay

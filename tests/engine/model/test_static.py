@@ -19,7 +19,7 @@ from srm_explorer.engine.model import sampling as sampling_module
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.edits import Edit
-from srm_explorer.engine.model.layout import Graphs, suits
+from srm_explorer.engine.model.layout import Graphs, LaidOut, suits
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.placement import Placement
 from srm_explorer.engine.model.prepared import Ahead, Prepared
@@ -289,8 +289,8 @@ class PretendGraph:
 
 
 @pytest.mark.parametrize("asks", [True, False], ids=["asks the host", "fails otherwise"])
-def test_a_step_that_cannot_be_captured_is_refused_and_leaves_no_other_stream(
-    tiny_gpt2: LoadedModel, prompts: Prompts, monkeypatch: pytest.MonkeyPatch, asks: bool
+def test_a_step_that_cannot_be_captured_is_taken_the_plain_way_or_refused_and_leaves_no_other_stream(
+    tiny_gpt2: LoadedModel, prompts: Prompts, same_row: SameRow, monkeypatch: pytest.MonkeyPatch, asks: bool
 ) -> None:
     class Stream:
         def __init__(self, *_: Any) -> None: ...
@@ -331,7 +331,13 @@ def test_a_step_that_cannot_be_captured_is_refused_and_leaves_no_other_stream(
     for name, instead in pretended.items():
         monkeypatch.setattr(torch.cuda, name, instead)
     monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: None, raising=False)
-    with pytest.raises(ExplorerError, match=r"cannot be captured as a CUDA graph: .*SRM_EXPLORER_GRAPHS=off") as caught:
-        decode_static(tiny_gpt2, rows_of(prompts), Generation(2), [], graphs="cuda")
-    assert ("synchronizing" if asks else "previous error") in str(caught.value)
+    rows, generation = rows_of(prompts), Generation(2)
+    batch = Prepared(rows, generation, [], LaidOut.of(tiny_gpt2, rows, generation, [], "cuda"))
+    monkeypatch.setattr(tiny_gpt2, "static_steps", True)
+    if asks:
+        check(batch.decode(tiny_gpt2).rows, decode(tiny_gpt2, rows, generation, []).rows, same_row)
+    else:
+        with pytest.raises(ExplorerError, match=r"captured as a CUDA graph: .*previous error.*SRM_EXPLORER_GRAPHS=off"):
+            batch.decode(tiny_gpt2)
+    assert tiny_gpt2.static_steps is not asks
     assert (PretendGraph.begun, modes, current) == (0 if asks else 1, [0, "error", 0], [usual])
