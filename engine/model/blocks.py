@@ -198,11 +198,19 @@ class Blocks:
         positions: Int[Tensor, "row 1"],
         mask: Float[Tensor, "row 1 1 key"],
         cache: DynamicCache,
-    ) -> Float[Tensor, "row vocab"]:
-        """Feed one column under a mask that is laid out already, 0 where a key is seen; nothing comes to the host."""
+        into: Float[Tensor, "row vocab"],
+    ) -> None:
+        """Feed one column under a mask that is laid out already, 0 where a key is seen, and write the logits after it.
+
+        Nothing comes to the host, and every number stays where it was written.
+        """
         feed = {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
+        if direct := self._direct_way(None, mask.shape[-1]):
+            stream, _ = direct.run(feed, cache)
+            direct.unembed(direct.normed(stream[:, -1]), into)
+            return
         output: Any = self._model(**feed, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return output.logits[:, -1]
+        into.copy_(output.logits[:, -1])
 
     def whole_keeping(
         self, feed: dict[str, Tensor], cache: LayerCache, split: int

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -226,7 +226,7 @@ class DirectBlocks:
         """Run the blocks from `start` to before `stop`.
 
         Args:
-            feed: as `feed_of` lays it out.
+            feed: as `feed_of` lays it out; its mask may be what is added to scores, [row, 1, col, key].
             cache: takes the keys and values; None where nothing was, and nothing will be, fed beside.
             residual: what enters block `start`; None at the first.
             watch: a block whose input is returned.
@@ -236,7 +236,8 @@ class DirectBlocks:
         """
         positions = feed["position_ids"]
         stream = self._embed(feed["input_ids"], positions) if residual is None else residual
-        hidden = hidden_keys(feed["attention_mask"], positions.shape[1], stream.dtype)
+        mask = feed["attention_mask"]
+        hidden = mask if mask.ndim == 4 else hidden_keys(mask, positions.shape[1], stream.dtype)
         angles = self._angles(stream, positions)
         watched = None
         for layer in range(start, len(self._blocks) if stop is None else stop):
@@ -289,6 +290,15 @@ class DirectBlocks:
     def unembedded(self, hidden: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows vocab"]:
         """Make logits of what was normed."""
         return self.capped(product(self.unembedding, hidden))
+
+    def unembed(self, hidden: Float[Tensor, "row d"], into: Float[Tensor, "row vocab"]) -> None:
+        """Write logits of what was normed into a tensor."""
+        weight, bias = self.unembedding.weight.T, cast(Tensor | None, self.unembedding.bias)
+        if bias is None:
+            torch.mm(hidden, weight, out=into)
+        else:
+            torch.addmm(bias, hidden, weight, out=into)
+        self.capped(into)
 
     def capped(self, logits: Tensor) -> Tensor:
         """Keep what the unembedding made below the model's cap, in place."""

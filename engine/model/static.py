@@ -304,7 +304,7 @@ class _Batch:
         self.lengths[fed].add_(writing)
         self.mask.index_fill_(3, self.column, 0.0)
         mask = self.mask[fed, ..., : self.keys.used]
-        logits.copy_(self._model.blocks.masked(chosen[:, None], positions, mask, self.keys))
+        self._model.blocks.masked(chosen[:, None], positions, mask, self.keys, logits)
         stops = free & (chosen[:, None] == self.stop_ids).any(dim=1)
         self.ended[fed].logical_or_(writing & stops)
         self.step.add_(1)

@@ -276,6 +276,28 @@ def test_a_step_asks_the_host_nothing(
     assert watch.elsewhere == []
 
 
+@pytest.mark.parametrize("goes_direct", [True, False])
+def test_a_step_is_computed_from_the_weights_where_passes_are(
+    tiny: LoadedModel, prompts: Prompts, monkeypatch: pytest.MonkeyPatch, goes_direct: bool
+) -> None:
+    expected = decode(tiny, rows_of(prompts), Generation(TOKENS), captures_of(prompts))
+    own = tiny.bridge.original_model
+    calls: list[int] = []
+    forward = type(own).forward
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(type(own), "forward", counted)
+    monkeypatch.setattr(tiny.blocks, "goes_direct", goes_direct)
+    found = decode_static(tiny, rows_of(prompts), Generation(TOKENS), captures_of(prompts))
+    assert not calls if goes_direct else len(calls) > TOKENS
+    assert [row.tokens for row in found.rows] == [row.tokens for row in expected.rows]
+    for one, other in zip(found.rows, expected.rows, strict=True):
+        assert one.margin == pytest.approx(other.margin, abs=1e-9)
+
+
 class PretendGraph:
     """What `torch.cuda.graph` begins and ends a capture with; ending fails, as after what a capture forbids."""
 
