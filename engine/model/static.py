@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -24,7 +25,7 @@ from srm_explorer.engine.errors import ExplorerError, first_line, is_out_of_memo
 from srm_explorer.engine.model.cache import RoomyKeys
 from srm_explorer.engine.model.capture import Accumulator, Capture
 from srm_explorer.engine.model.decoding import Decoded, Generation, Row, RowResult, open_stream
-from srm_explorer.engine.model.device import array_of, bool_list, int_list, tensor_of
+from srm_explorer.engine.model.device import array_of, bool_list, int_list
 from srm_explorer.engine.model.direct import hidden_score
 from srm_explorer.engine.model.edits import slots_by_site
 from srm_explorer.engine.model.hooks import Feed, HookState, instrumented
@@ -177,7 +178,7 @@ class _Batch:
                 # A forced row writes as long as its tokens last.
                 if mark <= min(len(row.forced or ()), self._generation.tokens):
                     marks.setdefault(mark - 1, []).append(index)
-        with instrumented(self._model, self.instruments):
+        with noise, instrumented(self._model, self.instruments):
             self._prefill(rows, noise)
             fired = {site: receipt.fired for site, receipt in self.instruments.receipts.items()}
             looks = _Looks(on_step)
@@ -418,19 +419,39 @@ class _Batch:
 
 
 class _Noise:
-    """Sampling noise of a batch, drawn on the host while the device is busy with the step before."""
+    """Sampling noise of a batch, drawn by the host's other threads while the device is busy with the step before."""
 
     def __init__(self, rows: Sequence[Row], generation: Generation, model: LoadedModel) -> None:
         self.keys = noise_keys(rows, generation)
         numbers = {key: number for number, key in enumerate(self.keys)}
         self.places = [numbers.get(row.noise, 0) if row.noise is not None else 0 for row in rows]
-        self._cuda = model.device.type == "cuda"
+        self._steps, self._cuda = generation.tokens, model.device.type == "cuda"
+        self._threads = ThreadPoolExecutor(torch.get_num_threads())
+        self._next: tuple[Tensor, list[Future[None]]] | None = None
+
+    def __enter__(self) -> _Noise:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
 
     def bring(self, step: int, target: Float[Tensor, "key vocab"]) -> None:
-        """Draw one step's noise and send it on its way."""
-        drawn = tensor_of(np.stack([key.gumbel(step, target.shape[1]) for key in self.keys]), torch.device("cpu"))
+        """Send one step's noise on its way, and have the next one's drawn."""
+        table, draws = self._next or self._draw(step, target)
+        for draw in draws:
+            draw.result()
+        target.copy_(table, non_blocking=True)
+        self._next = self._draw(step + 1, target) if step + 1 < self._steps else None
+
+    def _draw(self, step: int, like: Float[Tensor, "key vocab"]) -> tuple[Tensor, list[Future[None]]]:
         # Memory that the device reads by itself; the allocator keeps it until it has.
-        target.copy_(drawn.pin_memory() if self._cuda else drawn, non_blocking=True)
+        table = torch.empty(like.shape, dtype=like.dtype, pin_memory=self._cuda)
+        rows = table.numpy()
+
+        def draw(number: int) -> None:
+            rows[number] = self.keys[number].gumbel(step, like.shape[1])
+
+        return table, [self._threads.submit(draw, number) for number in range(len(self.keys))]
 
 
 class _Looks:
