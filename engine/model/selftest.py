@@ -313,6 +313,10 @@ def _static_difference(
     return found if found == found else None
 
 
+_LEAST_LOGIT = 1e-2
+"""Logits that are all smaller are rounding: a model made by hand may say 0 of every token."""
+
+
 def _changed_by_wrapping(model: LoadedModel) -> float | None:
     """The largest difference of logits that the bridge makes, relative to the largest; None where none can be compared.
 
@@ -323,7 +327,7 @@ def _changed_by_wrapping(model: LoadedModel) -> float | None:
     ids, plain = model.unwrapped
     with torch.inference_mode():
         wrapped = _forward(model, list(ids)).float().cpu()
-    return float((wrapped - plain).abs().max() / plain.abs().max().clamp(min=1e-12))
+    return float((wrapped - plain).abs().max() / plain.abs().max().clamp(min=_LEAST_LOGIT))
 
 
 def _check_widths(model: LoadedModel) -> None:
