@@ -282,7 +282,7 @@ class Source:
         return not match
 
     def check_prompts(self, prompts: list[Prompt]) -> None:
-        """Report repeated texts, invisible and lost characters, and a file without a single prompt."""
+        """Report repeated texts, invisible and lost characters, templates, and a file without a single prompt."""
         first: dict[str | Turns, int] = {}
         for prompt in prompts:
             if prompt.content in first:
@@ -302,6 +302,12 @@ class Source:
                 )
             if "\ufffd" in prompt.text:
                 self.report(prompt.line, "U+FFFD stands where a character was lost", "write the character again")
+        if templates := [prompt for prompt in prompts if "{}" in prompt.text]:
+            self.report(
+                templates[0].line,
+                f"{{}} in {len(templates)} of {len(prompts)} prompts: {shown(templates[0].text)}",
+                "a template is fed as it stands: write what belongs there, unless the braces are meant",
+            )
         if not prompts and not any(problem.fatal for problem in self.problems):
             self.report(1, "the file holds no prompt", "write one prompt a line", fatal=True)
 

@@ -176,6 +176,18 @@ def test_what_nobody_sees_is_reported_by_line_in_every_format(tmp_path: Path) ->
         assert not fatal(got)
 
 
+def test_templates_are_told_of_once(tmp_path: Path) -> None:
+    file = tmp_path / "facts.jsonl"
+    rows = [
+        {"prompt": "{} speaks", "subject": "Danielle"},
+        {"prompt": "Paris is"},
+        {"prompt": "{} is"},
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert [(problem.line, problem.fatal) for problem in read_prompt_set(file).problems] == [(1, False)]
+    assert "{} in 2 of 3 prompts" in read_prompt_set(file).problems[0].what
+
+
 @pytest.mark.parametrize(
     ("name", "says"), [("a.yaml", "YAML is not read"), ("a.yml", "YAML"), ("a.toml", "a .toml file")]
 )
@@ -320,8 +332,8 @@ def test_a_table_parted_by_bars_or_after_a_line_that_says_its_delimiter_is_read(
     ("name", "content", "says"),
     [
         ("set.csv", b"Is it open?,0,4,B\nIs it shut?,1,2,C\n", "names no columns: `Is it open?, 0, 4, B`; put a line"),
-        ("set.jsonl", gzip.compress(b'{"prompt": "a"}'), "a gzip file, not text; unpack it"),
-        ("set.jsonl.gz", gzip.compress(b'{"prompt": "a"}'), "a gzip file, not text; unpack it"),
+        ("set.jsonl", gzip.compress(b'{"prompt": "a"}', mtime=0), "a gzip file, not text; unpack it"),
+        ("set.jsonl.gz", gzip.compress(b'{"prompt": "a"}', mtime=0), "a gzip file, not text; unpack it"),
         ("set.xlsx", b"PK\x03\x04\x14\x00", "a zip file, not text; unpack it, or save a spreadsheet as CSV"),
         (
             "set.jsonl",
