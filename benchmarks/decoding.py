@@ -46,7 +46,7 @@ class Runs:
         self.captures = [Capture(site, "mean", "generated") for site in self.sites]
         self.grid = Grid(len(self.prompts), 1, len(self.edits))
         lengths = [len(prompt) for prompt in self.prompts]
-        rows = rows_that_fit(model, max(lengths) + TOKENS, self.captures)
+        rows = rows_that_fit(model, max(lengths), Generation(TOKENS), self.captures)
         self.batches = plan_layout(self.grid, lengths, rows, baseline_first=False).batches
 
     def some(self, least: int) -> list[tuple[int, ...]]:

@@ -61,7 +61,7 @@ def _rows(model: LoadedModel, prompts: int, values: int, *, tokens: int) -> Call
     captures = [Capture(site, "mean", "generated")]
     edits = [(Edit(site, "clamp", "all", (7,), (float(value),)),) for value in range(1, values + 1)]
     rows = [Row(tuple(prompt), own) for prompt in drawn for own in edits]
-    most = rows_that_fit(model, 8 + tokens, captures)
+    most = rows_that_fit(model, 8, Generation(tokens), captures)
 
     def work() -> None:
         for start in range(0, len(rows), most):

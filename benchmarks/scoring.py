@@ -140,7 +140,7 @@ def free_survey(options: Options) -> None:
     sites = [f"blocks.{layer}.mlp.hook_post", f"blocks.{model.shape.n_layers - 1}.hook_resid_post"]
     captures = [Capture(site, "mean", "generated") for site in sites]
     prompts = [text.prompt for text in drawn_texts(model, 20, ())]
-    most = rows_that_fit(model, max(map(len, prompts)) + tokens, captures)
+    most = rows_that_fit(model, max(map(len, prompts)), Generation(tokens), captures)
     neurons = range(most // 4)
     ours: list[float] = []
     theirs: list[float] = []

@@ -148,10 +148,9 @@ def _layout(bench: Bench, rows: int | None) -> Layout:
     maker, experiment = bench.maker, bench.experiment
     lengths = [len(prompt.token_ids) for prompt in bench.prompts]
     captures = [capture for _, capture in (*maker.captures(), *maker.moments())]
-    longest = max(lengths) + experiment.generation.tokens
     most = rows
     if most is None:
-        fit = rows_that_fit(bench.model, longest, captures)
+        fit = rows_that_fit(bench.model, max(lengths), maker.generation(), captures)
         most = min(fit, experiment.execution.rows or fit)
     controls = sum(condition.control is not None for condition in maker.conditions)
     return plan_layout(bench.grid, lengths, most, baseline_first=needs_baseline(experiment), controls=controls)

@@ -525,7 +525,8 @@ def sizes_of(model: LoadedModel) -> Sizes:
     """Sizes that decide what a row needs."""
     config: Any = model.bridge.cfg
     heads: int = config.n_key_value_heads or config.n_heads
-    return Sizes(config.n_layers, heads * config.d_head, model.shape.d_mlp, config.d_vocab, model.dtype.itemsize)
+    item, kv_width = model.dtype.itemsize, heads * config.d_head
+    return Sizes(config.n_layers, kv_width, model.shape.n_heads, model.shape.d_mlp, config.d_vocab, item)
 
 
 def weight_bytes(model: LoadedModel) -> int:
@@ -537,23 +538,28 @@ def weight_bytes(model: LoadedModel) -> int:
     return sum(param.numel() * param.element_size() for param in weights.values())
 
 
-def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
+def row_bytes(model: LoadedModel, prompt: int, generation: Generation, captures: Sequence[Capture]) -> int:
     """Estimate what one row of a batch needs at its longest: cache, logits, activations, captures.
 
     Args:
-        positions: tokens of the prompt and of what is generated.
+        prompt: tokens of it.
+        generation: what follows it.
         captures: what is kept of a row.
     """
     kept = sum(
-        captured_bytes(model.shape.width(Site.parse(capture.site)), capture.reduce, positions)
+        captured_bytes(model.shape.width(Site.parse(capture.site)), capture.reduce, prompt + generation.tokens)
         for capture in captures
         if capture.columns is None
     )
-    return sizes_of(model).row_bytes(positions, kept)
+    kind, sampled = model.device.type, not generation.sampling.greedy
+    return sizes_of(model).row_bytes(prompt, generation.tokens, kept, kind=kind, sampled=sampled)
 
 
-def rows_that_fit(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
-    """Choose the most rows of a batch, at least 1; what was kept of earlier batches is let go of."""
+def rows_that_fit(model: LoadedModel, prompt: int, generation: Generation, captures: Sequence[Capture]) -> int:
+    """Choose the most rows of a batch, at least 1; what was kept of earlier batches is let go of.
+
+    Arguments as those of `row_bytes`.
+    """
     model.kept_step = None
     free = model.placement.free_bytes(with_blocks=True)
-    return rows_within(free, model.device.type, row_bytes(model, positions, captures))
+    return rows_within(free, model.device.type, row_bytes(model, prompt, generation, captures))

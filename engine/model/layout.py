@@ -17,9 +17,7 @@ from srm_explorer.engine.model.device import tensor_of
 from srm_explorer.engine.model.edits import EditSlot, slots_by_site
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import NoiseKey
-
-COLUMNS = 32
-"""A step reads the cached columns in multiples of this, and there is one graph for each."""
+from srm_explorer.engine.runs.plan import COLUMNS
 
 _ROWS = 8  # batches have a multiple of so many rows: one more or less is no other shape
 _SHARE = 32  # and of the power of two that is this part of a large one, so that a batch grows by 3 % at most

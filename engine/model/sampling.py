@@ -77,7 +77,9 @@ class Sampling:
             scaled = scaled.masked_fill(scaled < smallest_kept, -torch.inf)
         if self.top_p < 1.0:
             ordered, order = scaled.sort(dim=-1, descending=True)
-            before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
+            chances = ordered.softmax(dim=-1)
+            del ordered  # each of these is as large as all logits
+            before = chances.cumsum(dim=-1).sub_(chances)
             dropped = torch.zeros_like(scaled, dtype=torch.bool).scatter(-1, order, before >= self.top_p)
             scaled = scaled.masked_fill(dropped, -torch.inf)
         return scaled + noise

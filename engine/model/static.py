@@ -29,10 +29,11 @@ from srm_explorer.engine.model.device import array_of, bool_list, int_list
 from srm_explorer.engine.model.direct import hidden_score
 from srm_explorer.engine.model.edits import slots_by_site
 from srm_explorer.engine.model.hooks import Feed, HookState, instrumented
-from srm_explorer.engine.model.layout import COLUMNS, Graphs, LaidOut, halved, noise_keys
+from srm_explorer.engine.model.layout import Graphs, LaidOut, halved, noise_keys
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import best_and_margin
 
+from srm_explorer.engine.runs.plan import COLUMNS
 SWITCH = "SRM_EXPLORER_GRAPHS"
 """Variable of the environment; "off" there has every batch decoded the plain way."""
 

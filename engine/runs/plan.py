@@ -20,6 +20,9 @@ MOST_ROWS = {"cpu": 320, "mps": 320, "cuda": 2560}
 CPU_BUDGET = 1600 * 2**20
 """Bytes that a batch may take on a processor or a shared memory, however much is free."""
 
+COLUMNS = 32
+"""A step in static tensors reads the cached columns in multiples of this, and there is one graph for each."""
+
 ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 """Bytes of one number in each precision that a model may have."""
 
@@ -30,27 +33,40 @@ class Sizes:
 
     Args:
         kv_width: heads that keep keys and values, times their width.
+        n_heads: of one layer; 0 where it has none.
         d_mlp: number of neurons of one MLP.
     """
 
     n_layers: int
     kv_width: int
+    n_heads: int
     d_mlp: int
     n_vocab: int
     item_bytes: int
 
-    def row_bytes(self, positions: int, kept: int) -> int:
+    def row_bytes(self, prompt: int, tokens: int, kept: int, *, kind: str = "cpu", sampled: bool = False) -> int:
         """Estimate what one row of a batch needs at its longest: cache, logits, activations, captures.
 
         Args:
-            positions: tokens of the prompt and of what is generated.
+            prompt: its tokens.
+            tokens: that are generated after it.
             kept: bytes of what is captured of a row.
+            kind: of device; on "cuda" a batch lies in static tensors, and its steps are graphs.
+            sampled: whether tokens are drawn.
         """
-        cache = 2 * self.n_layers * self.kv_width * positions * self.item_bytes
-        logits = 4 * self.n_vocab * 4
+        positions, column = prompt + tokens, 2 * self.n_layers * self.kv_width * self.item_bytes
         activations = 8 * self.d_mlp * self.item_bytes
-        # A cache has room to grow, and is copied when rows part: for an instant, a layer of it is there twice.
-        return int(1.1 * cache) + logits + activations + kept
+        if kind != "cuda":
+            # A cache has room to grow, and is copied when rows part: for an instant, a layer of it is there twice.
+            return int(1.1 * column * positions) + 4 * self.n_vocab * 4 + activations + kept
+        room, logits = column * -(-positions // COLUMNS) * COLUMNS, self.n_vocab * self.item_bytes
+        # Drawing sorts the vocabulary, and keeps what was and what became of it until it has chosen.
+        step = self.n_vocab * (40 if sampled else 8) + activations
+        # The room of the batch before is there already while prompts are fed, to a cache of their own.
+        feeding = column * (prompt + 16) + logits
+        feeding += prompt * 4 * self.d_mlp * max(self.item_bytes, 4) + 3 * self.n_heads * prompt**2 * 4
+        # A step is tried in memory of its own, beside what the graphs that are there share.
+        return room + logits + kept + step + max(feeding, step + logits)
 
 
 def captured_bytes(width: int, reduce: str, positions: int) -> int:

@@ -214,11 +214,14 @@ def _memory(experiment: Experiment, runs: int, description: Description) -> int:
     positions = _PROMPT_TOKENS + experiment.generation.tokens
     item = ITEM_BYTES[experiment.model.dtype]
     shape = description.shape
-    sizes = Sizes(shape.n_layers, description.kv_width, shape.d_mlp, description.n_vocab, item)
+    sizes = Sizes(shape.n_layers, description.kv_width, shape.n_heads, shape.d_mlp, description.n_vocab, item)
     capture = experiment.capture
     kept = sum(captured_bytes(shape.width(Site.parse(site)), capture.reduce, positions) for site in capture.sites)
-    row = sizes.row_bytes(positions, kept)
-    rows = rows_within(description.free_bytes, description.device.partition(":")[0].removesuffix("+disk"), row)
+    kind = description.device.partition(":")[0].removesuffix("+disk")
+    generation = experiment.generation
+    sampled = generation.mode == "sample"
+    row = sizes.row_bytes(_PROMPT_TOKENS, generation.tokens, kept, kind=kind, sampled=sampled)
+    rows = rows_within(description.free_bytes, kind, row)
     # As the memory of a run is told: what the process takes, not its tensors alone.
     base = max(description.weight_bytes, description.base_bytes)
     return base + min(rows, max(runs, 1)) * row

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,7 @@ from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.model import layout, prepared, static
 from srm_explorer.engine.model import sampling as sampling_module
 from srm_explorer.engine.model.capture import Capture
-from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode, sizes_of
 from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.layout import Graphs, LaidOut, suits
 from srm_explorer.engine.model.load import LoadedModel, load_model
@@ -363,3 +366,51 @@ def test_a_step_that_cannot_be_captured_is_taken_the_plain_way_or_refused_and_le
             batch.decode(tiny_gpt2)
     assert tiny_gpt2.static_steps is not asks
     assert (PretendGraph.begun, modes, current) == (0 if asks else 1, [0, "error", 0], [usual])
+
+
+class Held(TorchDispatchMode):
+    """Counts the bytes of tensors that are made, while they are there, and the most at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        leaves: list[Any] = tree_leaves(out)
+        for storage in (leaf.untyped_storage() for leaf in leaves if isinstance(leaf, torch.Tensor)):
+            if storage._cdata not in self._known:
+                self._known[storage._cdata] = storage.nbytes()
+                self.now += storage.nbytes()
+                weakref.finalize(storage, self._gone, storage._cdata)
+        self.most = max(self.most, self.now)
+        return out
+
+    def _gone(self, at: int) -> None:
+        self.now -= self._known.pop(at)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "length", "sampling"),
+    [
+        (("gpt2", 2, 16, 64, 2, 20_000, 128), 8, SAMPLED),
+        (("gpt2", 2, 64, 256, 4, 300, 128), 80, GREEDY),
+        (("llama", 4, 64, 256, 4, 300, 128), 20, GREEDY),
+    ],
+    ids=["a large vocabulary", "long prompts", "many keys"],
+)
+def test_a_row_of_static_tensors_takes_what_is_planned_for_it_on_a_gpu_and_not_much_less(
+    tmp_path: Path, random_models: ModuleType, sizes: tuple[Any, ...], length: int, sampling: Sampling
+) -> None:
+    random_models.write_model(tmp_path, random_models.Sizes(*sizes))
+    model = load_model(ModelSpec(name=str(tmp_path)))
+    model.pads, model.blocks._unembedding = True, None
+    prompts = [tuple(range(at, at + length)) for at in range(64)]
+    rows = [Row(prompt, (), NoiseKey(0, "p", at, 0)) for at, prompt in enumerate(prompts)]
+    with Held() as held:
+        # The second batch finds the room of the first, and a graph's own memory would be there too.
+        for _ in range(2):
+            decode_static(model, rows, Generation(4, sampling), [], graphs="rehearsed")
+    planned = sizes_of(model).row_bytes(length, 4, 0, kind="cuda", sampled=not sampling.greedy)
+    assert 0.4 * planned < held.most / len(rows) < planned

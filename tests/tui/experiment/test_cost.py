@@ -104,12 +104,12 @@ def test_memory_grows_with_what_is_generated_and_stays_within_the_device() -> No
 
 def test_the_estimate_is_the_one_that_batches_are_planned_with(tiny_gpt2: LoadedModel) -> None:
     from srm_explorer.engine.model.capture import Capture
-    from srm_explorer.engine.model.decoding import row_bytes, sizes_of
+    from srm_explorer.engine.model.decoding import Generation, row_bytes, sizes_of
     from srm_explorer.engine.runs.plan import captured_bytes
 
     capture = Capture("blocks.1.mlp.hook_post", "tokens", "all")
     kept = captured_bytes(tiny_gpt2.shape.d_mlp, "tokens", 70)
-    assert row_bytes(tiny_gpt2, 70, [capture]) == sizes_of(tiny_gpt2).row_bytes(70, kept)
+    assert row_bytes(tiny_gpt2, 20, Generation(50), [capture]) == sizes_of(tiny_gpt2).row_bytes(20, 50, kept)
     assert kept == 64 * 4 * 70
 
 
