@@ -158,7 +158,7 @@ class Accumulator:
             activation: what the site holds after its edits.
             positions: absolute position of each column, -1 at pads.
             prompt_tokens: prompt length of each row.
-            rows: which of the batch's original rows each row is.
+            rows: which of the batch's original rows each row is, none twice: so that no sum depends on an order.
             alive: rows that still count; a finished row may be fed on, but nothing is kept of it.
             routed: at an expert's site, the positions that are sent to it.
         """

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,8 @@ from srm_explorer.engine.model.hooks import Feed, HookState, instrumented
 from srm_explorer.engine.model.layout import Graphs, LaidOut, halved, noise_keys
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import best_and_margin
-
 from srm_explorer.engine.runs.plan import COLUMNS
+
 SWITCH = "SRM_EXPLORER_GRAPHS"
 """Variable of the environment; "off" there has every batch decoded the plain way."""
 
@@ -94,13 +95,34 @@ def decode_laid_out(
     with torch.inference_mode(), _current(model.device):
         # Let go of before anything is laid out: two batches at once might not fit.
         kept, model.kept_step = model.kept_step, None
-        batch = kept if isinstance(kept, _Batch) and kept.shape == laid_out.shape else None
+        way = _way(model)
+        batch = kept if isinstance(kept, _Batch) and (kept.shape, kept.way) == (laid_out.shape, way) else None
         del kept
         if batch is None:
-            batch = _Batch(model, laid_out)
+            batch = _Batch(model, laid_out, way)
         decoded = batch.decode(laid_out, on_step)
         model.kept_step = batch
     return Decoded(decoded.rows[: laid_out.count], decoded.receipts)
+
+
+def _way(model: LoadedModel) -> tuple[object, ...]:
+    """What a step does besides what its batch says: who else listens to the model, and how it computes.
+
+    A graph holds it all, and goes on with it whoever has left meanwhile or come.
+    """
+    points: Any = model.bridge.hook_dict.values()
+    listeners = {handle.hook.id for point in points for handle in point.fwd_hooks}
+    return frozenset(listeners), model.blocks.goes_direct, torch.backends.cuda.matmul.allow_tf32
+
+
+@cache
+def _side_of(device: torch.device) -> Any:
+    """The stream on which steps are tried and captured; one for all batches.
+
+    cuBLAS has a workspace for every stream that it was ever called on, and keeps it.
+    """
+    cuda: Any = torch.cuda
+    return cuda.Stream(device)
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:
@@ -130,16 +152,16 @@ class _Batch:
     The rows that are fed are the first in them: all, until so many are finished that the others go on alone.
     """
 
-    def __init__(self, model: LoadedModel, laid_out: LaidOut) -> None:
+    def __init__(self, model: LoadedModel, laid_out: LaidOut, way: tuple[object, ...]) -> None:
         rows, shape = laid_out.rows, laid_out.shape
         generation = shape.generation
         device, count, tokens = model.device, len(rows), generation.tokens
         self.shape = shape
+        self.way = way
         self._model = model
         self._generation = generation
         self._graphs: dict[tuple[int, int], Callable[[], None]] = {}  # by rows that are fed, and columns
         self._fed = count
-        self._side: Any = None
         self._pool: Any = None
         self._reached: set[str] = set()
         prompts = [row.prompt for row in rows]
@@ -334,10 +356,9 @@ class _Batch:
             return self._advance
         cuda: Any = torch.cuda
         device = self._model.device
-        if self._side is None:
-            # One for all graphs: those that share their memory are to be captured on the same stream.
-            self._side, self._pool = cuda.Stream(device), cuda.graph_pool_handle()
-        current, side = cuda.current_stream(device), self._side
+        self._pool = self._pool or cuda.graph_pool_handle()
+        # Graphs that share their memory are to be captured on the same stream.
+        current, side = cuda.current_stream(device), _side_of(device)
         side.wait_stream(current)
         with cuda.stream(side):
             self._try_out(_WARM_UP)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.io.lock import FileLock, JoinedLock
-from srm_explorer.engine.model.device import release_memory
+from srm_explorer.engine.model.device import release_memory, set_tf32
 from srm_explorer.engine.model.hub import find_model
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import SelfTest, self_test
@@ -47,6 +47,8 @@ class WarmModel:
             self._drop()
             notify("loading")
             self.model, self._key = load_model(spec, base=base), key
+        # It holds for the whole process, and another model may have been loaded since.
+        set_tf32(spec.tf32)
         return self.model
 
     def model_of(self, key: ModelKey) -> LoadedModel | None:

@@ -30,6 +30,7 @@ from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.closed_form import is_written
 from srm_explorer.engine.model.device import set_tf32
 from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.warm import WarmModel
 from srm_explorer.engine.model.weights import w_out_rows
 from tests.waiting import PATIENCE
 
@@ -289,5 +290,18 @@ def test_ways_are_compared_in_all_of_float32_whatever_products_a_run_is_allowed(
         assert len(allowed) > 2
         assert not any(allowed)
         assert torch.backends.cuda.matmul.allow_tf32
+    finally:
+        set_tf32(False)
+
+
+def test_a_model_at_hand_computes_as_it_was_asked_to_whatever_was_loaded_since(tiny_gpt2_folder: Path) -> None:
+    exact, fast = (ModelSpec(name=str(tiny_gpt2_folder), device="cpu", tf32=tf32) for tf32 in (False, True))
+    warm = WarmModel()
+    try:
+        for mine, others in ((exact, fast), (fast, exact)):
+            model = warm.load(mine, Path(), lambda _: None)
+            load_model(others)
+            assert warm.load(mine, Path(), lambda _: None) is model
+            assert torch.backends.cuda.matmul.allow_tf32 is mine.tf32
     finally:
         set_tf32(False)

@@ -368,6 +368,29 @@ def test_a_step_that_cannot_be_captured_is_taken_the_plain_way_or_refused_and_le
     assert (PretendGraph.begun, modes, current) == (0 if asks else 1, [0, "error", 0], [usual])
 
 
+def test_what_a_batch_left_is_used_again_where_the_same_ones_listen_and_it_is_computed_alike(
+    tiny_gpt2: LoadedModel, prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph holds what was called when it was captured, and nobody who came later."""
+    rows, captures = [Row(prompt) for prompt in prompts], [Capture(SITE, "mean", "all")]
+
+    def kept() -> object:
+        decode_static(tiny_gpt2, rows, Generation(2), captures, graphs="rehearsed")
+        return tiny_gpt2.kept_step
+
+    tiny_gpt2.kept_step = None
+    alone = kept()
+    assert kept() is alone
+    with tiny_gpt2.hooks([(LAST, lambda activation, hook: activation * 2)]):
+        listened_to = kept()
+        assert listened_to is not alone
+        assert kept() is listened_to
+    after = kept()
+    assert after is not listened_to
+    monkeypatch.setattr(tiny_gpt2.blocks, "goes_direct", False)
+    assert kept() is not after
+
+
 class Held(TorchDispatchMode):
     """Counts the bytes of tensors that are made, while they are there, and the most at once."""
 
