@@ -531,6 +531,7 @@ def protocol(machine: Machine, found: Findings) -> None:
     rows, captures, generation = protocol_rows(scale), captures_of(scale), Generation(scale.tokens)
     needed, free = len(rows) * row_bytes(model, 16, generation, captures), free_bytes(model.device)
     found.number("bytes planned for the batch, of those that are free", f"{needed:,} of {free:,}")
+    before = torch.cuda.memory_allocated() if machine.is_gpu else 0
     call = partial(decode_static, model, rows, generation, captures, graphs=machine.graphs)
     first, _ = machine.timed(call)
     found.number("seconds with the capture of the graphs", first)
@@ -540,6 +541,10 @@ def protocol(machine: Machine, found: Findings) -> None:
         took, decoded = machine.timed(call)
         times.append(took)
         results = decoded.rows
+    if machine.is_gpu:
+        taken, reserved = torch.cuda.max_memory_allocated() - before, torch.cuda.max_memory_reserved()
+        found.number("bytes that it took at the most, and torch beside it", f"{taken:,}, {reserved - taken:,}")
+        found.check(taken <= needed, "the batch took more memory than is planned for it")
     seconds = statistics.median(times)
     said = f"{len(rows)} runs x {scale.tokens} tokens in one batch, {min(times):.3f} to {max(times):.3f} s"
     found.row("GPU: 2,050 runs x 50 tokens of GPT-2 Small, fp32 with TF32", seconds, note=said)
@@ -558,8 +563,6 @@ def protocol(machine: Machine, found: Findings) -> None:
     ours, theirs = len(rows) * scale.tokens / seconds, scale.tokens / statistics.median(singles)
     said = f"{len(singles)} runs one at a time, {statistics.median(singles):.3f} s each"
     found.row("GPU: against one run at a time (i), 16 runs scaled", ours, theirs, ours / theirs, said)
-    if machine.is_gpu:
-        found.number("peak bytes on the device", torch.cuda.max_memory_allocated())
 
 
 def survey(machine: Machine, found: Findings) -> None:
