@@ -26,7 +26,7 @@ from srm_explorer.engine.execution.executor import Finished, Station, Take
 from srm_explorer.engine.execution.opening import Opened, Opening
 from srm_explorer.engine.experiment import ExecutionSpec
 from srm_explorer.engine.figures import count_of
-from srm_explorer.engine.model import WarmModel, set_threads
+from srm_explorer.engine.model import WarmModel, set_threads, share_gpus
 from srm_explorer.engine.runs.journal_records import ActorJoined, ActorLost
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Flight, Meter, Stage, Stopped, StopSignal
@@ -92,10 +92,12 @@ class Actor:
 
     Args:
         threads: of the processor, that it computes with.
+        part: of its GPU's memory, above 0; 1 where it has it alone, or several.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, part: float = 1.0) -> None:
         self._threads = threads
+        self._part = part
         self._station = Station(WarmModel())
         self._look = Look("loading")
 
@@ -116,6 +118,8 @@ class Actor:
 
         set_threads(self._threads)
         try:
+            if self._part < 1:
+                share_gpus(self._part)
             return self._station.open(opening, notify, tell)
         except ExplorerError as error:
             return Fault.of(error)
@@ -329,7 +333,9 @@ class RayExecutor:
     def _hire(self, opening: Opening) -> _Hand:
         """Start an actor, which makes its model ready."""
         self._hired += 1
-        handle = self._ray.remote(concurrency_groups={"look": 1})(Actor).options(**self._needs).remote(self._threads)
+        part = min(self._needs["num_gpus"] or 1.0, 1.0)
+        kind = self._ray.remote(concurrency_groups={"look": 1})(Actor).options(**self._needs)
+        handle = kind.remote(self._threads, part)
         hand = _Hand(
             name=f"actor {self._hired}",
             handle=handle,

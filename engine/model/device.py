@@ -63,9 +63,14 @@ def exact_products() -> Generator[None]:
 def free_bytes(device: torch.device) -> int:
     """Estimate how many bytes can still be allocated on a device, control groups respected."""
     if device.type == "cuda":
+        cuda: Any = torch.cuda
+        held = cuda.memory_reserved(device)
+        # Where others compute on it too; older versions of torch keep to the part, and do not tell it.
+        told = getattr(cuda, "get_per_process_memory_fraction", None)
+        part = told(device) if told is not None else 1.0
+        left = int(part * cuda.get_device_properties(device).total_memory) - held
         # What torch holds and no tensor takes is there for the next one.
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
+        return max(0, min(cuda.mem_get_info(device)[0], left)) + held - cuda.memory_allocated(device)
     available = _meminfo_available()
     for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         for folder in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")):
@@ -74,6 +79,13 @@ def free_bytes(device: torch.device) -> int:
             if left is not None and spent is not None:
                 available = min(available, max(left - spent, 0))
     return available
+
+
+def share_gpus(part: float) -> None:
+    """Have this process take no more than a part, 0 to 1, of each GPU's memory: others compute there too."""
+    library: Any = torch.cuda
+    for index in range(library.device_count()):
+        library.set_per_process_memory_fraction(part, index)
 
 
 def gpu_memory() -> list[int]:

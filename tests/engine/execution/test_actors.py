@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution import actors, cluster
@@ -28,6 +29,7 @@ from srm_explorer.engine.execution.opening import Opened
 from srm_explorer.engine.execution.survey import ForcedPart, GivenTexts
 from srm_explorer.engine.experiment import ExecutionSpec, Experiment, differences
 from srm_explorer.engine.model import LoadedModel, WarmModel
+from srm_explorer.engine.model.device import free_bytes
 from srm_explorer.engine.runs import Outcome
 from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
 from srm_explorer.engine.session import PromptRecord
@@ -121,6 +123,28 @@ def test_an_actor_whose_gpu_fails_says_so_in_a_line(lab: Lab, tiny_gpt2: LoadedM
     assert str(fault.error()).startswith("the GPU: CUDA error: uncorrectable ECC error encountered; see nvidia-smi")
 
 
+def test_actors_that_share_a_gpu_plan_each_with_its_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, device = dict[int, float](), torch.device("cuda", 0)
+    pretended: dict[str, Any] = {
+        "device_count": lambda: 1,
+        "set_per_process_memory_fraction": lambda part, index: parts.update({index: part}),
+        "get_per_process_memory_fraction": lambda device: parts.get(device.index, 1.0),
+        "get_device_properties": lambda _: SimpleNamespace(total_memory=160),
+        "mem_get_info": lambda _: (100, 160),
+        "memory_reserved": lambda _: 30,
+        "memory_allocated": lambda _: 20,
+    }
+    for name, instead in pretended.items():
+        monkeypatch.setattr(torch.cuda, name, instead, raising=False)
+    found: list[int] = []
+    for part in (1.0, 0.5, 0.125):
+        actor: Any = Actor(torch.get_num_threads(), part)
+        monkeypatch.setattr(actor._station, "open", lambda *_: found.append(free_bytes(device)))
+        actor.open(None)
+    # All that is left, and what torch holds besides; then so much of the half; then what it holds alone.
+    assert found == [100 + 10, 80 - 30 + 10, 10]
+
+
 def test_who_decodes_is_no_part_of_an_experiment(lab: Lab) -> None:
     here, there = lab.experiment(CLAMPED), lab.experiment(CLAMPED, execution=TWO_ACTORS)
     assert here.digest() == there.digest()
@@ -146,7 +170,9 @@ class _Ray:
     )
 
     def remote(self, **_: Any) -> Any:
-        return lambda kind: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda n: _Handle(kind(n))))
+        return lambda kind: SimpleNamespace(
+            options=lambda **_: SimpleNamespace(remote=lambda *given: _Handle(kind(*given)))
+        )
 
     def put(self, thing: Any) -> Any:
         return thing
@@ -312,7 +338,9 @@ class _Crowded(_Ray):
         self._private.state.actors = lambda number: {"Pid": int(self.hired[int(number, 16)].has_begun)}
 
     def remote(self, **_: Any) -> Any:
-        return lambda kind: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda n: self.hire(kind(n))))
+        return lambda kind: SimpleNamespace(
+            options=lambda **_: SimpleNamespace(remote=lambda *given: self.hire(kind(*given)))
+        )
 
     def hire(self, actor: Actor) -> _Waiting:
         self.hired.append(_Waiting(actor, len(self.hired)))
