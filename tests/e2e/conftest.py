@@ -10,7 +10,7 @@ import socket
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,8 +162,12 @@ def cold_office(office: Path, monkeypatch: pytest.MonkeyPatch, own_folders: Path
 
 
 @pytest.fixture
-def at_office(cold_office: None, warm_server: WarmServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker of an earlier test is met, unless that ended it; a new one has the libraries already."""
+def at_office(cold_office: None, office: Path, warm_server: WarmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker of an earlier test is met, unless that ended it; a new one has the libraries already.
+
+    One that a screen or a command line of an earlier test has started could not be held, and is ended.
+    """
+    end_workers(office, but=warm_server.workers(str(office)))
     monkeypatch.setattr(client_module, "subprocess", starting_warm(warm_server))
 
 
@@ -222,10 +226,11 @@ def worker_pids(office: Path) -> list[int]:
     return pids
 
 
-def end_workers(office: Path) -> None:
-    """Kill the workers that have their socket there."""
+def end_workers(office: Path, but: Collection[int] = ()) -> None:
+    """Kill the workers that have their socket there, but for some."""
     for pid in worker_pids(office):
-        os.kill(pid, signal.SIGKILL)
+        if pid not in but:
+            os.kill(pid, signal.SIGKILL)
 
 
 def environment() -> dict[str, str]:
