@@ -201,16 +201,17 @@ def with_a_victim(trial: Trial, victim: str) -> None:
         struck = pid if victim == "driver" else found(family, victim)
         if not struck:
             return False
-        # They could finish everything meanwhile: that their raylet is gone they notice within a second or two.
         held = [actor for actor, text in family.items() if is_kind(text, "actor")]
-        for actor in held:
-            os.kill(actor, signal.SIGSTOP)
+        signalled(held, signal.SIGSTOP)
         trial.expect(listening({pid, *family}) <= LOOPBACK, "others can reach it")
         os.kill(struck, signal.SIGKILL)
-        time.sleep(3 if victim == "raylet" else 0)
-        for actor in held:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(actor, signal.SIGCONT)
+        # That their raylet is gone actors notice within seconds: until then they could finish everything.
+        for _ in range(8 if victim == "raylet" else 0):
+            time.sleep(1)
+            signalled(held, signal.SIGCONT)
+            time.sleep(0.1)
+            signalled(held, signal.SIGSTOP)
+        signalled(held, signal.SIGCONT)
         return True
 
     status = trial.struck(command, lambda: trial.journalled('"batch"') > 1, strike)
@@ -221,6 +222,13 @@ def with_a_victim(trial: Trial, victim: str) -> None:
         trial.expect(status == (1 if victim == "raylet" else -signal.SIGKILL), f"it ended with {status}")
         trial.gone_on_with(command)
     trial.compare(RUN)
+
+
+def signalled(processes: Iterable[int], number: signal.Signals) -> None:
+    """Send those that are still there a signal."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 def interrupt(trial: Trial, by: signal.Signals = signal.SIGINT) -> None:
