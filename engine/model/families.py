@@ -226,6 +226,24 @@ class _Family:
         return kinds[layer] if kinds and kinds[layer] in parameters else ""
 
 
+_GPT_2 = _Family(
+    tokens="transformer.wte",
+    norm="transformer.ln_f",
+    norms=("ln_1", "ln_2"),
+    project=("attn.c_attn",),
+    attn_out="attn.c_proj",
+    mlp_in=("mlp.c_fc",),
+    mlp_out="mlp.c_proj",
+    activation="activation_function",
+    places="transformer.wpe",
+    usual={
+        "scale_attn_by_inverse_layer_idx": False,
+        "reorder_and_upcast_attn": False,
+        "add_cross_attention": False,
+        "scale_attn_weights": True,
+    },
+)
+
 _LLAMA = _Family(
     tokens="model.embed_tokens",
     norm="model.norm",
@@ -250,34 +268,13 @@ _GEMMA_2 = replace(
 )
 
 _FAMILIES: Mapping[str, _Family] = {
-    "GPT2LMHeadModel": _Family(
-        tokens="transformer.wte",
-        norm="transformer.ln_f",
-        norms=("ln_1", "ln_2"),
-        project=("attn.c_attn",),
-        attn_out="attn.c_proj",
-        mlp_in=("mlp.c_fc",),
-        mlp_out="mlp.c_proj",
-        activation="activation_function",
-        places="transformer.wpe",
-        usual={
-            "scale_attn_by_inverse_layer_idx": False,
-            "reorder_and_upcast_attn": False,
-            "add_cross_attention": False,
-            "scale_attn_weights": True,
-        },
-    ),
-    "GPTNeoForCausalLM": _Family(
-        tokens="transformer.wte",
-        norm="transformer.ln_f",
-        norms=("ln_1", "ln_2"),
+    "GPT2LMHeadModel": _GPT_2,
+    "GPTNeoForCausalLM": replace(
+        _GPT_2,
         project=("attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"),
         attn_out="attn.attention.out_proj",
-        mlp_in=("mlp.c_fc",),
-        mlp_out="mlp.c_proj",
-        activation="activation_function",
-        places="transformer.wpe",
         scaled=False,
+        usual={},
     ),
     "GPTNeoXForCausalLM": _Family(
         tokens="gpt_neox.embed_in",
