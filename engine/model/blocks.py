@@ -75,7 +75,8 @@ class Blocks:
         )
         """Whether one mask can be laid out for every layer, while texts are no longer than the window; that attention
         does as it says is for a test to find."""
-        self._sees = min((window for window in (self.window, counted) if window is not None), default=None)
+        # Up to so many keys no layer leaves one out, and passes from the weights, which know no windows, are right.
+        self._sees_all_of = min((window for window in (self.window, counted) if window is not None), default=None)
         self._direct = direct_blocks(model, blocks, points) if self._cache_name == "past_key_values" else None
         if self._direct is not None and not self._agrees(self._direct):
             self._direct = None
@@ -148,7 +149,7 @@ class Blocks:
         """Return what computes from the weights, where nothing is in its way and all of so many keys are seen."""
         if self._direct is None or not self.goes_direct or (cache is not None and cache.is_plain):
             return None
-        if self._sees is not None and keys > self._sees:
+        if self._sees_all_of is not None and keys > self._sees_all_of:
             return None
         return self._direct if self._direct.is_free else None
 

@@ -106,13 +106,13 @@ _ACTIVATIONS: Mapping[str, Mixes] = {
 """By the library's names."""
 
 
-def _neurons(products: Sequence[Mixes], bends: Mixes, gated: bool, activation: Tensor) -> Tensor:
+def _neurons(products: Sequence[Mixes], activate: Mixes, gated: bool, activation: Tensor) -> Tensor:
     """What the MLP's last matrix reads; a gate and what it lets through may come of one matrix."""
     made = [product(activation) for product in products]
     if not gated:
-        return bends(made[0])
+        return activate(made[0])
     gate, up = made if len(made) > 1 else made[0].chunk(2, dim=-1)
-    return bends(gate).mul_(up)
+    return activate(gate).mul_(up)
 
 
 def _project(
