@@ -27,7 +27,7 @@ from srm_explorer.tui.sessions.row import Row, Summary, words_of
 
 LONGEST_HEAD = 1 << 24
 """Bytes of what is read before the prompts; a file with more of them is read as a whole."""
-REMEMBERED = 5_000
+_REMEMBERED = 20_000  # summaries; a folder of more is read again at every start
 _VERSION = 4
 _ASKED = (b"schema_version", b"state", b"created", b"saved", b"spec", b"conditions")
 """Fields before the prompts that are read whole."""
@@ -114,7 +114,7 @@ class SummaryCache:
         with self._lock:
             if not self._grown or self._known is None:
                 return
-            kept = [(path, entry) for path, entry in self._known.items() if not entry[1].problem][-REMEMBERED:]
+            kept = [(path, entry) for path, entry in self._known.items() if not entry[1].problem][-_REMEMBERED:]
             self._grown = False
         entries = {path: [*mark, dataclasses.asdict(summary)] for path, (mark, summary) in kept}
         content = json.dumps({"version": _VERSION, "entries": entries}).encode("ascii")
