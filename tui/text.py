@@ -35,16 +35,22 @@ def broadest(text: str) -> int:
     return sum(map(_broadest, text))
 
 
+_OF_A_CELL = 64
+"""More characters than are drawn together in one cell."""
+
+
 def cut(text: str, width: int) -> str:
     """As much of a text, from its start, as takes no more cells in any terminal; what is drawn together stays whole."""
     if broadest(text) <= width:
         return text
     used = 0
-    for start, end, _ in split_graphemes(text)[0]:
+    # A text may be as long as a book: its start is split, of which far fewer characters than this take a cell.
+    head = text[: _OF_A_CELL * (width + 1)]
+    for start, end, _ in split_graphemes(head)[0]:
         used += broadest(text[start:end])
         if used > width:
             return text[:start]
-    return text
+    return head
 
 
 def _broadest(character: str) -> int:
@@ -71,10 +77,12 @@ def wrapped(text: str, width: int, hang: str = "", *, hyphens: bool = False) -> 
             line = joined
             continue
         if line:
-            lines, room = [*lines, line], inner
+            lines.append(line)
+            room = inner
         *heads, line = _chopped(word, room)
         if heads:
-            lines, room = [*lines, *heads], inner
+            lines.extend(heads)
+            room = inner
     lines += [line] if line else []
     return [*lines[:1], *(hang + part for part in lines[1:])]
 
@@ -86,5 +94,6 @@ def _chopped(word: str, width: int) -> list[str]:
     while word:
         # A cluster that is wider than a line stands alone.
         part = cut(word, width) or word[: split_graphemes(word)[0][0][1]]
-        parts, word = [*parts, part], word[len(part) :]
+        parts.append(part)
+        word = word[len(part) :]
     return parts

@@ -23,6 +23,10 @@ def read_batches(path: Path, form: Literal["parquet", "dataset"]) -> Iterator[di
         yield columns_of(batch)
 
 
+_FILE = b"ARROW1"
+"""What the format begins with that may be read in any order; a stream has no such mark."""
+
+
 def batches_of(path: Path, form: Literal["parquet", "dataset"], rows: int = 65_536) -> Iterator[tuple[Any, Any]]:
     """The batches of a file, each with the library; errors as `read_batches`."""
     try:
@@ -39,6 +43,12 @@ def batches_of(path: Path, form: Literal["parquet", "dataset"], rows: int = 65_5
                 yield batch, library
         else:
             with library.memory_map(str(path)) as memory:
+                if memory.read(len(_FILE)) == _FILE:
+                    table = readers.open_file(memory)
+                    for number in range(table.num_record_batches):
+                        yield table.get_batch(number), library
+                    return
+                memory.seek(0)
                 for batch in readers.open_stream(memory):
                     yield batch, library
     except (library.ArrowException, OSError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.io.arrow import read_batches
-from srm_explorer.engine.prompts.formats import CHATS, prompt_of_value, texts_in, without_nested
+from srm_explorer.engine.prompts.formats import CHATS, prompts_of_value, texts_in, without_nested
 from srm_explorer.engine.prompts.prompt_set import Format, Prompt, Source, check_file, shown
 
 DATASET = "hf:"
@@ -40,9 +40,7 @@ def read_arrow(source: Source) -> tuple[Format, list[Prompt]]:
                 return form, []
             for values in zip(*columns.values(), strict=True):
                 source.rows += 1
-                prompt = prompt_of_value(source, source.rows, dict(zip(names, values, strict=True)), "a row")
-                if prompt:
-                    prompts.append(prompt)
+                prompts += prompts_of_value(source, source.rows, dict(zip(names, values, strict=True)), "a row")
     return form, without_nested(source, prompts)
 
 

@@ -22,6 +22,7 @@ from srm_explorer.engine.prompts.prompt_set import (
     prompt_of,
     shown,
     turns_text,
+    words,
 )
 
 
@@ -44,15 +45,17 @@ def parse_plain(source: Source) -> list[Prompt]:
             prompts.append(Prompt(re.sub(r"^\\(\\*#)", r"\1", text), line=number))
     for _, block in groupby(enumerate(comments), lambda pair: pair[1] - pair[0]):
         lines = [number for _, number in block]
-        what = f"lines {lines[0]} to {lines[-1]} begin" if len(lines) > 1 else "the line begins"
-        remedy = r"write `\#` where a prompt begins with it"
-        source.report(lines[0], f"{what} with `#` and count as comments, not as prompts", remedy)
+        what = f"lines {lines[0]} to {lines[-1]} begin with `#` and count as comments, not as prompts"
+        if len(lines) == 1:
+            what = "the line begins with `#` and counts as a comment, not as a prompt"
+        source.report(lines[0], what, r"write `\#` where a prompt begins with it")
     _report_other_format(source)
     return prompts
 
 
 _LIKE_JSON = re.compile(r"\[\s*(?:[\"{\[].*)?|\{\s*(?:\".*)?", re.DOTALL)
 _LIKE_HEADING = re.compile(r"[\w-]+(?: [\w-]+)?")
+_MARKED = re.compile(r"(?:[-*+]|\d+[.)]) ")
 
 
 _LOOKED_AT = 200
@@ -68,10 +71,12 @@ def _report_other_format(source: Source) -> None:
         return
     if _LIKE_JSON.fullmatch(lines[0]) and lines[-1].endswith(("]", "}", "},")):
         looks = "like JSON", "name it .json, or .jsonl for an object a line"
-    elif lines[0] == "---" or (
-        len(lines) > 1 and all(line.startswith("- ") for line in lines[lines[0].endswith(":") :])
-    ):
-        looks = "like YAML, or a list", "take the dashes out, or write it as JSON"
+    elif lines[0] == "---" or (len(lines) > 1 and all(map(_MARKED.match, lines[lines[0].endswith(":") :]))):
+        looks = "like YAML, or a list", "take its marks out, or write it as JSON"
+    elif len(lines) > 1 and all(line.startswith("|") for line in lines):
+        looks = "like a table of Markdown", "write it as a table of commas or tabs, and name it .csv or .tsv"
+    elif lines[0].startswith(("```", "~~~")):
+        looks = "like Markdown", f"take {shown(lines[0])} out"
     elif ends := [line for line in lines if re.fullmatch(r"<\|endoftext\|>|</?s>", line)]:
         looks = f"like texts that {ends[0]} parts", "write each text whole, as a string a line, and name it .jsonl"
     else:
@@ -127,40 +132,43 @@ def parse_jsonl(source: Source) -> list[Prompt]:
         if not line:
             source.report(number, "the line is blank", "it is skipped")
         elif number not in broken:
-            prompt = _prompt_of_object(source, number, line)
-            if prompt:
-                prompts.append(prompt)
+            prompts += _prompts_of_line(source, number, line)
     return without_nested(source, prompts)
 
 
-def _prompt_of_object(source: Source, number: int, line: str) -> Prompt | None:
+def _prompts_of_line(source: Source, number: int, line: str) -> list[Prompt]:
     try:
         value = _decode(line)
     except _RepeatedKeyError as error:
-        return source.report(number, f"the key {shown(str(error))} occurs twice", "rename one of them", fatal=True)
+        return _broken(source, number, f"the key {shown(str(error))} occurs twice", "rename one of them")
     except (ValueError, RecursionError) as error:
         what = error.msg if isinstance(error, json.JSONDecodeError) else "too deeply nested"
         column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        return source.report(number, f"this is not JSON ({what}{column})", _REMEDY, fatal=True)
-    return prompt_of_value(source, number, value, line)
+        return _broken(source, number, f"this is not JSON ({what}{column})", _REMEDY)
+    return prompts_of_value(source, number, value, line)
 
 
-def prompt_of_value(source: Source, number: int, value: object, written: str) -> Prompt | None:
-    """The prompt that a value of JSON stands for; None, with a report, where it is none.
+def prompts_of_value(source: Source, number: int, value: object, written: str) -> list[Prompt]:
+    """The prompt that a value of JSON stands for, or those of the lists that `source.column` leads through.
 
     Args:
-        source: takes the reports.
+        source: takes the reports of what is no prompt.
         number: the line, or the row.
         value: a text, a record, or a list of messages.
         written: how a report quotes it.
     """
+    found = (_prompt_of_record(source, number, one, written) for one in along(value, source.column))
+    return [prompt for prompt in found if prompt]
+
+
+def _prompt_of_record(source: Source, number: int, value: object, written: str) -> Prompt | None:
     if isinstance(value, str) and not isinstance(value, _Number):
         return prompt_of(source, number, value, {}) if source.check_value(number, value) else None
     if turns_of(value):
         value = {"messages": value}
     if not isinstance(value, dict):
         return source.report(number, f"{shown(written)} is no object and no string", _REMEDY, fatal=True)
-    record = _along(cast("dict[str, object]", value), source.column or "")
+    record = cast("dict[str, object]", value)
     key = _key_of(source, record)
     if key is None:
         if source.column is None and any(isinstance(record.get(name), list) for name in CHATS):
@@ -174,6 +182,11 @@ def prompt_of_value(source: Source, number: int, value: object, written: str) ->
             source.naming(likely(within) or "") if within else _AS_MESSAGES if isinstance(content, list) else _REMEDY
         )
         return source.report(number, f"the value of `{key}` is no string", remedy, fatal=True)
+    system = record.get("system") if key == "conversations" else None
+    if isinstance(system, str) and system and turns and turns[0][0] != "system":
+        # Where turns have `from` and `value`, the system's message often stands beside them.
+        record = {name: level for name, level in record.items() if name != "system"}
+        turns = (("system", system), *turns)
     factors = _factors_of(source, number, record, key)
     if factors is None:
         return None
@@ -213,26 +226,43 @@ def without_nested(source: Source, prompts: list[Prompt]) -> list[Prompt]:
 
 
 def texts_in(record: Mapping[str, object]) -> dict[str, str]:
-    """The texts that a record holds, by key; those of an object within by `key.key`."""
+    """The texts and conversations that a record holds, by key; of an object within, or the first of a list of them, by
+    `key.key`."""
     texts: dict[str, str] = {}
     for name, value in record.items():
-        if isinstance(value, dict):
-            inner = texts_in(cast("dict[str, object]", value))
-            texts |= {f"{name}.{key}": text for key, text in inner.items()}
+        first = next(iter(_items_of(value)), None)
+        if turns := turns_of(value):
+            texts[name] = turns_text(turns)
+        elif isinstance(first, dict):
+            within = texts_in(cast("dict[str, object]", first))
+            texts |= {f"{name}.{key}": text for key, text in within.items()}
         elif isinstance(value, str) and not isinstance(value, _Number):
             texts[name] = value
     return texts
 
 
-def _along(record: dict[str, object], path: str) -> dict[str, object]:
-    """The record with the keys of the objects that a path leads through: {"a.b": 1} of {"a": {"b": 1}} along "a.b"."""
-    name, _, rest = path.partition(".")
-    inner = record.get(name)
-    if path in record or not rest or not isinstance(inner, dict):
-        return record
-    reached = _along(cast("dict[str, object]", inner), rest)
-    others = {key: value for key, value in record.items() if key != name}
-    return {f"{name}.{key}": value for key, value in reached.items()} | others
+def along(value: object, path: str | None) -> list[object]:
+    """The records that a path leads to: [{"a.b": 1}] of {"a": {"b": 1}} along "a.b", one an item of lists on the way.
+
+    What stands beside the path is in each of them; a value that the path does not lead through is returned alone.
+    """
+    name, _, rest = (path or "").partition(".")
+    if not isinstance(value, dict) or path in value:
+        return [value]
+    record = cast("dict[str, object]", value)
+    items = _items_of(record.get(name))
+    if not rest or not items or not all(isinstance(item, dict) for item in items):
+        return [value]
+    others = {key: held for key, held in record.items() if key != name}
+    reached = [cast("dict[str, object]", one) for item in items for one in along(item, rest)]
+    return [{f"{name}.{key}": held for key, held in one.items()} | others for one in reached]
+
+
+def _items_of(value: object) -> list[object]:
+    """The items of a list that is no conversation; anything else as the only one."""
+    if isinstance(value, list) and not turns_of(items := cast("list[object]", value)):
+        return items
+    return [value]
 
 
 CHATS = ("messages", "conversations")
@@ -297,10 +327,11 @@ def parse_json(source: Source) -> list[Prompt]:
     start = len(text) - len(text.lstrip())
     items: list[object] = [value]
     offsets = [start]
-    if isinstance(value, list):
-        items, offsets = cast("list[object]", value), [at for _, at in _members(text, start)]
+    listed = _column_of(value)
+    if listed is not None and not turns_of(listed):
+        items, offsets = listed, [at for _, at in _members(text, start)]
     elif isinstance(value, dict):
-        record = cast("dict[str, object]", value)
+        record = _of_split(cast("dict[str, object]", value))
         lists = {name: held for name, value in record.items() if (held := _column_of(value)) is not None}
         key = _key_of(source, record)
         head, _, rest = (source.column or "").partition(".")
@@ -315,16 +346,19 @@ def parse_json(source: Source) -> list[Prompt]:
         if key is None and len(lists) > 1:
             what = f"the object has several lists: {shown(', '.join(lists), 80)}"
             return _broken(source, 1, what, source.naming(_fullest(lists)))
+        if key is None and source.column is None and len(texts := texts_in(record)) != 1:
+            what = "the object holds no list, and no key `prompt` or `text`"
+            one = f"; of a single one, {source.naming(likely(texts) or '')}" if texts else ""
+            return _broken(source, 1, what, f'write its prompts as a list, ["…", "…"]{one}')
         if key in lists and not turns_of(lists[key]):
             items = _rows_of(lists, key, is_table=key == source.prompt_field(record))
-            offsets = [at for _, at in _members(text, dict(_members(text, start))[key])]
+            places = dict(_members(text, start))
+            offsets = [at for _, at in _members(text, places.get(key, places.get("data", start)))]
     prompts: list[Prompt] = []
     for item, at in zip(items, offsets, strict=True):
         line = bisect_right(ends, at) + 1
         _, end = _SKIPPING.raw_decode(text, at)
-        prompt = prompt_of_value(source, line, item, text[at:end])
-        if prompt:
-            prompts.append(prompt)
+        prompts += prompts_of_value(source, line, item, text[at:end])
     return without_nested(source, prompts)
 
 
@@ -336,16 +370,31 @@ def _column_of(value: object) -> list[object] | None:
     return cast("list[object]", value) if isinstance(value, list) else None
 
 
+def _of_split(record: dict[str, object]) -> dict[str, object]:
+    """The table, as columns, of an object that has their names in `columns` and its rows, as lists, in `data`."""
+    names, rows = record.get("columns"), record.get("data")
+    if not isinstance(names, list) or not isinstance(rows, list):
+        return record
+    width = len(cast("list[object]", names))
+    listed = [cast("list[object]", row) for row in cast("list[object]", rows) if isinstance(row, list)]
+    if not rows or len(listed) != len(cast("list[object]", rows)) or any(len(row) != width for row in listed):
+        return record
+    columns = zip(cast("list[object]", names), zip(*listed, strict=True), strict=True)
+    return {str(name): list(column) for name, column in columns}
+
+
 def _fullest(lists: Mapping[str, list[object]]) -> str:
-    """The list that most likely holds prompts: of records with a text, or of texts, the longest; with the key in it."""
-    fields: dict[str, int] = {}
+    """The list that most likely holds prompts: of records with a text, or of texts, those of most words, then the
+    longest; with the key in it."""
+    fields: dict[str, tuple[int, int]] = {}
     for name, held in lists.items():
         first = held[0] if held else None
         texts = texts_in(cast("dict[str, object]", first)) if isinstance(first, dict) else {}
-        if texts:
-            fields[f"{name}.{prompt_field(texts) or likely(texts)}"] = len(held)
-        elif isinstance(first, str):
-            fields[name] = len(held)
+        key = prompt_field(texts) or likely(texts)
+        if key is not None:
+            fields[f"{name}.{key}"] = words(texts[key]), len(held)
+        elif isinstance(first, str) and not isinstance(first, _Number):
+            fields[name] = words(first), len(held)
     return max(fields, key=lambda name: fields[name], default=next(iter(lists)))
 
 
@@ -401,7 +450,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 _Row = tuple[int, list[str]]
-_LONGEST_NAME = 60
+_LONGEST_NAME, _MOST_WORDS = 60, 5
+"""Of what may name a column; a table that has a single one more likely begins with its first text."""
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 _DELIMITERS = ",;\t|"
 
@@ -426,7 +476,8 @@ def parse_table(source: Source, delimiter: str) -> list[Prompt]:
         return _broken(source, start, what, "name each column once in the first line")
     if column is None:
         first = next((row for line, row in _rows(source, delimiter) if line > start and row), list[str]())
-        if any(len(name) > _LONGEST_NAME or _NUMBER.fullmatch(name) for name in names):
+        most = _MOST_WORDS if len(names) > 1 else 2
+        if any(len(name) > _LONGEST_NAME or len(name.split()) > most or _NUMBER.fullmatch(name) for name in names):
             what = f"the first line names no columns: {shown(', '.join(header), 80)}"
             return _broken(source, start, what, "put a line with their names before it, one of them `prompt`")
         source.report_no_prompt(start, header, "column", dict(zip(names, first, strict=False)))
@@ -456,15 +507,17 @@ def _prompt_of_row(source: Source, line: int, row: list[str], names: list[str], 
 
 
 def header_of(source: Source, delimiter: str) -> tuple[int, list[str], str] | None:
-    """The header's line, its names as written, and the delimiter it says; None in an empty file."""
+    """The header's line, its names as written, and the delimiter it says, or that parts most names; None in an empty
+    file."""
     first: tuple[int, list[str], str] | None = None
     for candidate in (delimiter, *(mark for mark in _DELIMITERS if mark != delimiter)):
         quiet = Source(source.path, source.lines, column=source.column)
         for line, row in _rows(quiet, candidate):
             if row and (source.prompt_field(row) is not None or not row[0].lstrip().startswith(("#", "sep="))):
-                first = first or (line, row, candidate)
                 if source.prompt_field(row) is not None:
                     return line, row, candidate
+                if first is None or len(row) > len(first[1]):
+                    first = line, row, candidate
                 break
     return first
 

@@ -211,7 +211,7 @@ _PACKED = {
 _UNPACKED = "unpack it, or save a spreadsheet as CSV, and give the file"
 _AS_UTF8 = "save the file as UTF-8"
 _INVISIBLE = re.compile(
-    "[\xa0\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3164\ufe00-\ufe0e\ufeff\uffa0"
+    "[\r\xa0\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3164\ufe00-\ufe0e\ufeff\uffa0"
     "\U000e0000-\U000e0fff]"
 )
 """What nobody sees, or takes for a common space: no-break and narrow spaces, joiners, marks of direction. The selector
@@ -293,7 +293,8 @@ class Source:
                 )
             first.setdefault(prompt.content, prompt.line)
             if hidden := dict.fromkeys(_INVISIBLE.findall(prompt.text)):
-                names = ", ".join(f"{_code(c)} {unicodedata.name(c, '').lower()}".strip() for c in list(hidden)[:4])
+                named = [unicodedata.name(c, "carriage return").lower() for c in hidden]
+                names = ", ".join(f"{_code(c)} {name}" for c, name in list(zip(hidden, named, strict=True))[:4])
                 more = f" and {len(hidden) - 4} more" if len(hidden) > 4 else ""
                 self.report(
                     prompt.line,
@@ -327,7 +328,7 @@ def bytes_of(path: Path) -> bytes:
         raise _unreadable(path, error) from None
 
 
-_FILES = "give the path of a .txt, .csv, .tsv, .json, .jsonl or .parquet file"
+_FILES = "give the path of a .txt, .csv, .tsv, .json, .jsonl, .parquet or .arrow file"
 
 
 def check_file(path: Path) -> None:
@@ -339,6 +340,9 @@ def check_file(path: Path) -> None:
     remedy = _FILES
     try:
         if path.is_dir():
+            # A data set that was saved to disk, whose other shards are read with the first.
+            saved = next((one for one in sorted(path.glob("**/*.arrow"))), None)
+            remedy = f"give the path of a file in it: {saved}" if saved is not None else remedy
             raise ExplorerError("a prompt set is a file, this is a folder", where=str(path), remedy=remedy)
         size = path.stat().st_size
         if not path.is_file():
@@ -362,8 +366,14 @@ def decode_source(path: Path, data: bytes) -> Source:
     if packed := next((kind for mark, kind in _PACKED.items() if data.startswith(mark)), None):
         source.report(1, f"this is a {packed}, not text", f"{_UNPACKED} with the prompts", fatal=True)
         return source
+    if data[257:262] == b"ustar":
+        source.report(1, "this is a tar file, not text", f"{_UNPACKED} with the prompts", fatal=True)
+        return source
     if data.startswith(_WIDE_MARKS):
         source.report(1, f"byte 1 (0x{data[0]:02x}) begins UTF-16 or UTF-32 text, not UTF-8", _AS_UTF8, fatal=True)
+        return source
+    if _is_wide(data):
+        source.report(1, "this looks like UTF-16 text, not UTF-8", _AS_UTF8, fatal=True)
         return source
     try:
         source.lines = _LINE.findall(data.decode("utf-8-sig"))
@@ -384,6 +394,12 @@ def decode_source(path: Path, data: bytes) -> Source:
     return source
 
 
+def _is_wide(data: bytes) -> bool:
+    """Whether there are zeros at every other byte, and there alone, as UTF-16 of common letters has, without a mark."""
+    even, odd = data[:1_000:2], data[1:1_000:2]
+    return min(even.count(0), odd.count(0)) == 0 and max(even.count(0), odd.count(0)) * 2 > len(even)
+
+
 def _code(character: str) -> str:
     return f"U+{ord(character):04X}"
 
@@ -394,12 +410,15 @@ def prompt_field(names: Iterable[str]) -> str | None:
     return spelled.get("prompt", spelled.get("text"))
 
 
-_WORDS = (5, 2, 0)
+def words(text: str) -> int:
+    """How much a text looks like a prompt: 2 as a sentence, 1 as words, 0 as one word."""
+    count = len(text.split())
+    return (count >= 5) + (count >= 2)
 
 
 def likely(texts: Mapping[str, str]) -> str | None:
     """The field that looks most like prompts: the first whose text is a sentence, has words, is there; None of none."""
-    return next((name for least in _WORDS for name, text in texts.items() if len(text.split()) >= least), None)
+    return max(texts, key=lambda name: words(texts[name]), default=None)
 
 
 def factor_name(name: str) -> str:

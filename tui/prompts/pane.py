@@ -632,6 +632,7 @@ class PromptsPane(Widget):
     def _show_foot(self, notes: list[Note], is_grown: bool = False, lines: int = 0) -> None:
         """Show notes in as many lines as the height of the pane allows; about a path, in as many as they take."""
         width = max(2, self.size.width - 2)
+        notes = [(text[: 8 * width * self.size.height], tone) for text, tone in notes]  # what the pane could show
         lines_of: list[tuple[list[str], Tone]] = [(wrapped(one_line(text), width), tone) for text, tone in notes]
         needed = sum(len(parts) for parts, _ in lines_of)
         if any(UNSURE.search(text) is not None for text, _ in notes):

@@ -258,7 +258,9 @@ def test_parquet_is_read_row_by_row_and_a_broken_one_is_one_line(tmp_path: Path)
     pq: Any = pytest.importorskip("pyarrow.parquet")
     pa: Any = pytest.importorskip("pyarrow")
     path = tmp_path / "set.parquet"
-    pq.write_table(pa.table({"id": [1, 2], "question": ["a", None], "chat": [TURNS, TURNS[:1]]}), path)
+    pq.write_table(
+        pa.table({"id": [1, 2], "question": ["Is it this red door?", None], "chat": [TURNS, TURNS[:1]]}), path
+    )
     assert 'prompts.text = "question"' in fatal(read_prompt_set(path))[0]
     got = read_prompt_set(path, "chat")
     assert [prompt.turns for prompt in got.prompts] == [
@@ -266,7 +268,11 @@ def test_parquet_is_read_row_by_row_and_a_broken_one_is_one_line(tmp_path: Path)
         (("user", "Is it open?"),),
     ]
     got = read_prompt_set(path, "question")
-    assert (texts(got), got.problems[-1].line, fatal(got)[0].count("no string")) == (["a"], 2, 1)
+    assert (texts(got), got.problems[-1].line, fatal(got)[0].count("no string")) == (
+        ["Is it this red door?"],
+        2,
+        1,
+    )
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ExplorerError, match="can't be read"):
         read_prompt_set(path)
@@ -293,14 +299,15 @@ TRIVIA = {"id": "Q1", "type": "open", "question": "Which of these doors is open?
         ("q.jsonl", json.dumps({"file": "f", "prompt": {"text": TRIVIA["question"], "toxicity": 0.1}})),
         ("q.json", json.dumps({"keywords": ["of doors"], "examples": [{"input": TRIVIA["question"]}] * 2})),
         ("q.json", json.dumps({"train": [{"prompt": TRIVIA["question"]}], "test": [{"prompt": "x"}]})),
-        ("q.json", json.dumps({"features": [{"name": "prompt"}], "rows": [{"row": {"prompt": TRIVIA["question"]}}]})),
+        ("q.json", json.dumps({"features": [{"name": "id"}] * 3, "rows": [{"row": {"prompt": TRIVIA["question"]}}]})),
+        ("q.json", json.dumps({"version": "2", "data": [{"title": "Doors", "paragraphs": [{"qas": [TRIVIA]}]}]})),
+        ("q.jsonl", json.dumps({"id": "1", "body": {"messages": [{"role": "user", "content": TRIVIA["question"]}]}})),
+        ("q.csv", f"satz;typ\n{TRIVIA['question']};x\nDoors, all of them;y\n"),
     ],
 )
 def test_the_remedy_names_the_field_that_holds_a_text_and_works_as_it_is_written(
     tmp_path: Path, name: str, content: str
 ) -> None:
-    if "features" in content:
-        content = content.replace('[{"row"', '[{"row": {"prompt": "Which of those?"}}, {"row"')
     assert TRIVIA["question"] in texts(followed(tmp_path, content, name))
 
 
@@ -322,6 +329,57 @@ def test_columns_as_pandas_writes_them_and_turns_with_from_and_value_are_read(tm
     assert got.prompts[0].turns == (("system", "short"), ("user", "Hi"), ("assistant", "Ho"))
 
 
+def test_a_path_that_leads_through_lists_gives_a_prompt_for_each_of_their_items(tmp_path: Path) -> None:
+    asked = {"title": "Doors", "paragraphs": [{"context": "c", "qas": [{"q": "a"}, {"q": "b"}]}, {"qas": [{"q": "d"}]}]}
+    told = {"title": "Doors", "paragraphs.context": "c"}
+    for name, content, column in (
+        ("set.json", {"data": [asked], "version": 1}, "data.paragraphs.qas.q"),
+        ("set.jsonl", asked, "paragraphs.qas.q"),
+    ):
+        got = read(tmp_path, json.dumps(content), name, column)
+        assert [(prompt.text, dict(prompt.factors)) for prompt in got.prompts] == [
+            ("a", told),
+            ("b", told),
+            ("d", {"title": "Doors"}),
+        ]
+
+
+def test_tables_of_pandas_by_row_a_bare_conversation_and_a_systems_message_beside_one_are_read(
+    tmp_path: Path,
+) -> None:
+    rows = [{"prompt": "a", "n": 1}, {"prompt": "b", "n": 2}]
+    split = {"columns": ["prompt", "n"], "index": [0, 1], "data": [["a", 1], ["b", 2]]}
+    for table in ({"0": rows[0], "1": rows[1]}, split):
+        got = read(tmp_path, json.dumps(table), "set.json")
+        assert [(prompt.text, dict(prompt.factors)) for prompt in got.prompts] == [("a", {"n": "1"}), ("b", {"n": "2"})]
+    (prompt,) = read(tmp_path, json.dumps(TURNS), "set.json").prompts
+    assert prompt.turns == tuple((turn["role"], turn["content"]) for turn in TURNS)
+    beside = {"system": "Be brief.", "conversations": [{"from": "human", "value": "Hi"}]}
+    (prompt,) = read(tmp_path, json.dumps(beside), "set.jsonl").prompts
+    assert (prompt.turns, dict(prompt.factors)) == ((("system", "Be brief."), ("user", "Hi")), {})
+
+
+def test_prompts_by_name_are_no_record_of_which_one_alone_would_be_read(tmp_path: Path) -> None:
+    for content in ({"door": "The man looked", "lock": "Nobody looked"}, {"a": {"prompt": "x"}, "b": {"prompt": "y"}}):
+        (line,) = fatal(read(tmp_path, json.dumps(content), "set.json"))
+        assert 'write its prompts as a list, ["…", "…"]' in line
+        assert texts(read(tmp_path, json.dumps(list(content.values())), "set.json"))
+
+
+def test_a_saved_data_set_is_a_folder_with_files_that_are_read(tmp_path: Path) -> None:
+    pa: Any = pytest.importorskip("pyarrow")
+    table = pa.table({"prompt": ["a", "b"]})
+    for number, make in enumerate((pa.ipc.new_stream, pa.ipc.new_file)):
+        path = tmp_path / f"saved-{number}" / "data-00000-of-00001.arrow"
+        path.parent.mkdir()
+        with pa.OSFile(str(path), "wb") as sink, make(sink, table.schema) as out:
+            out.write_table(table)
+        with pytest.raises(ExplorerError) as caught:
+            read_prompt_set(path.parent)
+        assert str(caught.value).endswith(f"give the path of a file in it: {path}")
+        assert texts(read_prompt_set(path)) == ["a", "b"]
+
+
 def test_a_table_parted_by_bars_or_after_a_line_that_says_its_delimiter_is_read(tmp_path: Path) -> None:
     for content in ("prompt|type\na, b|x\n", "sep=;\nprompt;type\na, b;x\n"):
         got = read(tmp_path, content, "set.csv")
@@ -332,6 +390,13 @@ def test_a_table_parted_by_bars_or_after_a_line_that_says_its_delimiter_is_read(
     ("name", "content", "says"),
     [
         ("set.csv", b"Is it open?,0,4,B\nIs it shut?,1,2,C\n", "names no columns: `Is it open?, 0, 4, B`; put a line"),
+        ("set.csv", b"The man opened the door\nNobody looked\n", "names no columns: `The man opened the door`; put"),
+        (
+            "set.csv",
+            "prompt,type\na,x\n".encode("utf-16-le"),
+            "looks like UTF-16 text, not UTF-8; save",
+        ),
+        ("set.txt", b"p.txt".ljust(257, b"\0") + b"ustar".ljust(255, b"\0") + b"a", "a tar file, not text; unpack it"),
         ("set.jsonl", gzip.compress(b'{"prompt": "a"}', mtime=0), "a gzip file, not text; unpack it"),
         ("set.jsonl.gz", gzip.compress(b'{"prompt": "a"}', mtime=0), "a gzip file, not text; unpack it"),
         ("set.xlsx", b"PK\x03\x04\x14\x00", "a zip file, not text; unpack it, or save a spreadsheet as CSV"),
@@ -352,5 +417,8 @@ def test_lines_of_a_text_with_labels_or_ends_of_texts_are_read_with_a_warning(tm
     for content, says in (
         ("3\tA good film.\n1\tA bad film.\n", "a table without a heading"),
         ("Once.\nIt was.\n<|endoftext|>\nTwice.\n", "texts that <|endoftext|> parts"),
+        ("| prompt | type |\n|---|---|\n| Once. | x |\n", "a table of Markdown"),
+        ("1. Once.\n2. Twice.\n", "YAML, or a list"),
+        ("* Once.\n* Twice.\n", "YAML, or a list"),
     ):
         assert [what for _, what in warnings(read(tmp_path, content, "set.txt")) if says in what]
