@@ -101,8 +101,11 @@ def _problem_parts(problem: ErrorDetails, root: type[BaseModel]) -> tuple[str, s
         return f"[{table}]" if table else "", f"unknown key {shown(key)}", belongs(key, root, loc[:-1])
     if kind == "missing":
         table = dotted(loc[:-1])
-        what = f"missing key '{loc[-1]}'" if table else f"missing table [{loc[-1]}]"
-        return f"[{table}]" if table else "", what, "add it"
+        if table:
+            return f"[{table}]", f"missing key '{loc[-1]}'", "add it"
+        inner = _model_in(root.model_fields[str(loc[-1])].annotation)
+        needed = [name for name, info in inner.model_fields.items() if info.is_required()] if inner else []
+        return "", f"missing table [{loc[-1]}]", f"add it with {', '.join(needed)}" if needed else "add it"
     if kind == "literal_error":
         expected = str(context["expected"]).replace("'", "")
         allowed = expected.replace(" or ", ", ").split(", ")

@@ -206,7 +206,7 @@ def test_an_override_that_sets_nothing_is_refused_with_a_remedy(override: str, t
         ("[model]\nname = ", "spec.toml, line 2, the end of the file: broken TOML"),
         ("a = " + "[" * 100_000, "broken TOML"),
         ("a = " + "9" * 5000, "broken TOML"),
-        ("", "missing table [model]"),
+        ("", "missing table [model]; add it with name"),
     ],
 )
 def test_a_broken_file_is_told_by_line_and_column(tmp_path: Path, text: str, told: str) -> None:
