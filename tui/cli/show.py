@@ -148,9 +148,7 @@ def header_lines(session: Session) -> list[str]:
 def no_plane(session: Session) -> str:
     if not session.spec.capture.sites:
         return f"texts alone, so no chart: srm-explorer effects {session.name}"
-    if session.is_imported:
-        return f"no plane, so no chart: srm-explorer planes {session.name} --add A B"
-    return "no plane, so no chart: add [[planes]] to its experiment and run it again"
+    return f"no plane, so no chart: srm-explorer planes {session.name} --add A B"
 
 
 def show_plane(

@@ -96,7 +96,7 @@ def test_a_session_without_a_plane_still_tells_what_was_done(
     ended = srm("show", "storm")
     assert (ended.status, ended.err) == (0, "")
     assert "L1 hook_post · n3 · clamp −3, 0, .5, 20" in ended.out
-    assert "no plane, so no chart" in ended.out
+    assert "no plane, so no chart: srm-explorer planes storm --add A B" in ended.out
     assert json.loads(srm("show", "storm", "--json").out)["planes"] == []
     assert srm("show", "storm", "--plane", 1).status == 1
 
