@@ -35,6 +35,7 @@ from srm_explorer.engine.session import (
 )
 from srm_explorer.engine.session.controls import Controls, controls_of
 from srm_explorer.engine.session.lengths import depends_on_length, length_note
+from srm_explorer.engine.session.units import broken_texts
 
 FEW_UNITS = 10
 NEAR_DEG = 20.0
@@ -52,7 +53,7 @@ CHANCE_SHARE = 0.05
 
 def session_warnings(session: Session, plane: PlaneRecord | None, groups: Sequence[SweptGroup] = ()) -> tuple[str, ...]:
     """What the reader of a chart should know of the experiment, the gravest first; without a plane, of its texts."""
-    first = (*_kept_back(session), *filter(None, [exploratory_line(session)]))
+    first = (*broken_texts(session.seen_runs), *_kept_back(session), *filter(None, [exploratory_line(session)]))
     of_all = (*_few_units(session), *unit_warnings(session))
     runs = (*_at_edges(session), *_last_layer(session), *_near_ties(session))
     if plane is None:

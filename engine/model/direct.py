@@ -99,8 +99,11 @@ class Norm:
         return getattr(self.module, "bias", None)
 
     @property
-    def _weight(self) -> Tensor:
-        return 1 + self.module.weight.float() if self.is_offset else self.module.weight
+    def _weight(self) -> Tensor | float:
+        weight: Tensor | None = self.module.weight
+        if weight is None:
+            return 1.0  # a norm that scales nothing (Galactica, among the OPT)
+        return 1 + weight.float() if self.is_offset else weight
 
     @property
     def _eps(self) -> float:

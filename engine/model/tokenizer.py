@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -63,6 +64,11 @@ class Tokenizer:
     def __post_init__(self) -> None:
         object.__setattr__(self, "bos_id", self.raw.bos_token_id)
         object.__setattr__(self, "frame", _frame(self.raw))
+
+    @functools.cached_property
+    def _known(self) -> frozenset[int]:
+        """Ids that are a token's: those behind a gap are as many places further on than the tokens are."""
+        return frozenset(self.raw.get_vocab().values())
 
     @property
     def prepends_bos(self) -> bool:
@@ -238,13 +244,13 @@ class Tokenizer:
         return self.raw(text, add_special_tokens=False)["input_ids"]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn ids into text, special tokens included, spaces untouched; an id beyond all tokens, as "[50300]".
+        """Turn ids into text, special tokens included, spaces untouched; an id that is no token's, as "[50300]".
 
-        A model's vocabulary may be padded: ids that no text has can be written all the same.
+        A model's vocabulary may be padded, behind its tokens or between them: ids that no text has can be written all
+        the same.
         """
-        size = len(self.raw)
         parts: list[str] = []
-        for is_token, run in itertools.groupby(ids, lambda token: token < size):
+        for is_token, run in itertools.groupby(ids, self._known.__contains__):
             if is_token:
                 parts.append(self.raw.decode(list(run), skip_special_tokens=False, clean_up_tokenization_spaces=False))
             else:

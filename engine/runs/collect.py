@@ -36,6 +36,7 @@ from srm_explorer.engine.session.lengths import by_mark, differ_in_length, marks
 from srm_explorer.engine.session.session import SHORTER, ShorterShadows
 from srm_explorer.engine.session.standing import STANDING
 from srm_explorer.engine.session.survey import SURVEY
+from srm_explorer.engine.session.units import broken_texts
 from srm_explorer.engine.stats.text import first_divergence
 
 DEVICES = "devices"
@@ -252,8 +253,8 @@ def unit_readings(
 
 
 def not_finite(runs: Sequence[RunRecord], captured: Captured) -> tuple[str, ...]:
-    """Say which runs have vectors with numbers that are not finite, a line a site."""
-    lines: list[str] = []
+    """Say which runs have logits, or vectors, with numbers that are not finite, a line a site."""
+    lines = list(broken_texts(runs))
     for site, vectors in captured.items():
         if site.startswith((SHORTER, SURVEY)):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srm_explorer.engine.prompts.prompt_set import shown
-from srm_explorer.engine.session.session import PromptRecord, Session
+from srm_explorer.engine.session.session import PromptRecord, RunRecord, Session
 from srm_explorer.engine.stats.text import near_duplicates
 
 UNIT_FACTOR = "core_id"
@@ -181,9 +182,25 @@ def changed_units(session: Session, runs: ArrayLike | None = None) -> ChangedUni
 
 
 def unit_warnings(session: Session) -> tuple[str, ...]:
-    """`prompt_warnings` of the prompts that a session's analyses look at, as they stand beside its statistics."""
+    """What stands beside a session's statistics: `broken_texts`, and `prompt_warnings` of the prompts they look at."""
     prompts = [prompt for prompt, is_seen in zip(session.prompts, session.prompts_seen, strict=True) if is_seen]
-    return prompt_warnings(prompts, sampled=session.spec.generation.mode == "sample")
+    sampled = session.spec.generation.mode == "sample"
+    return (*broken_texts(session.seen_runs), *prompt_warnings(prompts, sampled=sampled))
+
+
+def broken_texts(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Say in which runs the logits were no numbers, so that their text is the model's no longer.
+
+    The largest of such logits is the first token of the vocabulary: an end of text, or "!" over and over.
+    """
+    broken = [str(run.index) for run in runs if run.min_margin is not None and math.isnan(run.min_margin)]
+    if not broken:
+        return ()
+    listed = ", ".join(broken[:5]) + (", …" if len(broken) > 5 else "")
+    return (
+        f"in {len(broken):,} of {len(runs):,} runs ({listed}) logits were NaN: from there on the model did not choose"
+        " their text, and what is counted in it means nothing; choose smaller values, or dtype float32",
+    )
 
 
 def prompt_warnings(prompts: Sequence[PromptRecord], *, sampled: bool) -> tuple[str, ...]:

@@ -21,10 +21,11 @@ from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.figures import arithmetic_points
 from srm_explorer.engine.figures.groups import points_of
+from srm_explorer.engine.figures.warnings import session_warnings
 from srm_explorer.engine.model import Ahead
 from srm_explorer.engine.runs.plan import plan_layout
 from srm_explorer.engine.runs.progress import Progress, StopSignal
-from srm_explorer.engine.session import baseline_of, captured_at, load_session
+from srm_explorer.engine.session import baseline_of, captured_at, load_session, unit_warnings
 
 if TYPE_CHECKING:
     from srm_explorer.engine.model.load import LoadedModel
@@ -360,3 +361,13 @@ def test_actors_that_have_nothing_to_do_are_told_and_how_all_have() -> None:
     rows = int(re.findall(r"execution.rows = (\d+)", line)[0])
     assert idle_actors(three, plan_layout(grid, [5] * 50, rows, baseline_first=False)) == ()
     assert idle_actors(two, few) == idle_actors(ExecutionSpec(executor="ray"), few) == ()
+
+
+def test_texts_whose_logits_are_no_numbers_are_named_first_wherever_they_are_read(lab: Lab) -> None:
+    """A value whose square no number holds: the norms behind it make NaN, whose largest is the first token."""
+    session = lab.session(lab.experiment({"site": MLP, "neurons": [3], "op": "clamp", "values": [2, 1e200]}))
+    broken = [run for run in session.runs if run.condition == 2]
+    assert {token for run in broken for token in run.token_ids} == {0}
+    line = session_warnings(session, None)[0]
+    assert line.startswith(f"in {len(broken)} of {len(session.runs)} runs (2, 5, ")
+    assert line in unit_warnings(session)

@@ -16,6 +16,7 @@ from srm_explorer.engine.experiment import SITE_KINDS, ModelSpec
 from srm_explorer.engine.model.blocks import Blocks, feed_of
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
+from srm_explorer.engine.model.direct import Norm
 from srm_explorer.engine.model.edits import Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.sampling import best_and_margin
@@ -63,6 +64,15 @@ def test_other_families_too_compute_from_their_weights_what_their_own_code_does(
         compare_with_own_code(model, kind)
     # Where the rows part at the neurons of the last block.
     compare_with_own_code(model, "mlp.hook_post", model.shape.n_layers - 1)
+
+
+def test_a_norm_is_linear_but_for_its_scale_and_shift_also_where_it_has_no_weights() -> None:
+    """As those of Galactica are, among the OPT."""
+    stream = torch.randn(3, 8, dtype=torch.float64)
+    for module in (torch.nn.LayerNorm(8, elementwise_affine=False), torch.nn.LayerNorm(8)):
+        norm = Norm(module.double())
+        shift = 0.0 if norm.shift is None else norm.shift
+        torch.testing.assert_close(norm.linear(stream) * norm.scale(stream)[:, None] + shift, module(stream))
 
 
 @pytest.mark.parametrize(("name", "sizes"), WINDOWS, ids=[name for name, _ in WINDOWS])

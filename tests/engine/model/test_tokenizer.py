@@ -217,6 +217,14 @@ def test_ids_beyond_the_tokenizer_are_shown_as_numbers(tiny_gpt2: LoadedModel) -
     assert [token_caption(beyond, tokenizer.decode([beyond])), token_caption(7, " a")] == [f"#{beyond}", "' a'"]
 
 
+def test_ids_in_a_gap_between_tokens_are_shown_as_numbers_and_tokens_behind_it_as_their_text() -> None:
+    backend = Backend(models.WordLevel({"<unk>": 0, "yes": 1, "no": 7, "</s>": 8}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="</s>")
+    tokenizer = Tokenizer(raw, frozenset([8]), n_vocab=9)
+    assert [tokenizer.piece(token) for token in (1, 5, 7, 8, 9)] == [" yes", "[5]", " no", " </s>", "[9]"]
+
+
 def test_an_id_beyond_the_model_is_refused_wherever_it_comes_from(tiny_gpt2: LoadedModel) -> None:
     """A tokenizer with more ids than the model has rows of its embedding."""
     raw = tiny_gpt2.tokenizer.raw
