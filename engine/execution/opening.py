@@ -134,6 +134,7 @@ class Opening:
         provenance = provenance_of(experiment, model, test, self.inputs.hashes, self.base)
         start: dict[str, Any] = {"provenance": provenance | maker.resolved_positions()}
         notes = (
+            *model.remarks,
             *_decided(self.experiment, experiment, model.shape),
             *remarks_on_feeding(model, experiment, self.inputs.prompts),
         )

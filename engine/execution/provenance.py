@@ -61,6 +61,7 @@ def provenance_of(
             "revision": model.revision,
             "weights_sha256": model.weights_sha256,
             "is_demo": model.is_demo,
+            **({"remarks": list(model.remarks)} if model.remarks else {}),
             **{k: v for k, v in dataclasses.asdict(model.shape).items() if k != "name" and v not in ((), "")},
         },
         "tokenizer": {

@@ -53,7 +53,12 @@ CHANCE_SHARE = 0.05
 
 def session_warnings(session: Session, plane: PlaneRecord | None, groups: Sequence[SweptGroup] = ()) -> tuple[str, ...]:
     """What the reader of a chart should know of the experiment, the gravest first; without a plane, of its texts."""
-    first = (*broken_texts(session.seen_runs), *_kept_back(session), *filter(None, [exploratory_line(session)]))
+    first = (
+        *broken_texts(session.seen_runs),
+        *_of_model(session),
+        *_kept_back(session),
+        *filter(None, [exploratory_line(session)]),
+    )
     of_all = (*_few_units(session), *unit_warnings(session))
     runs = (*_at_edges(session), *_last_layer(session), *_near_ties(session))
     if plane is None:
@@ -91,6 +96,15 @@ def clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[
             if values is not None and neuron < len(values):
                 clamped.append(values[neuron])
     return np.sort(np.array(clamped, dtype=np.float64))
+
+
+def _of_model(session: Session) -> Iterator[str]:
+    model: object = session.provenance.get("model")
+    remarks: object = cast("Mapping[str, Any]", model).get("remarks", ()) if isinstance(model, dict) else ()
+    if isinstance(remarks, list):
+        yield from (
+            remark for remark in cast("list[object]", remarks) if isinstance(remark, str) and remark.isprintable()
+        )
 
 
 def _kept_back(session: Session) -> Iterator[str]:

@@ -77,6 +77,7 @@ class LoadedModel:
         static_steps: whether batches are decoded in static tensors, on CUDA as graphs; the self-test decides.
         kept_step: the tensors of the last batch that was, for the next of its shape (`engine.model.static`).
         tf32: whether matrix products of float32 keep 10 bits of each factor's fraction.
+        unused: weights of its files that it has no place for.
         unwrapped: token ids, and the logits [vocab] after them that the model gave before the bridge was put around
             it; None where it did not run.
     """
@@ -98,12 +99,26 @@ class LoadedModel:
     static_steps: bool = False
     kept_step: object | None = field(default=None, repr=False, compare=False)
     tf32: bool = False
+    unused: tuple[str, ...] = ()
     unwrapped: tuple[tuple[int, ...], torch.Tensor] | None = field(default=None, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
         """Where tokens go in, logits come out and hooks are called, wherever the blocks lie."""
         return self.placement.home
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever reads its numbers should know of the files it was loaded from."""
+        if not self.unused:
+            return ()
+        number = len(self.unused)
+        many = f"{number:,} weights in the files" if number > 1 else "a weight in the files"
+        have, them = ("have", f", {self.unused[0]} among them") if number > 1 else ("has", f" ({self.unused[0]})")
+        return (
+            f"{many} of {Path(self.name).name} {have} no place in {type(self.bridge.original_model).__name__}{them}: it"
+            " computes without; check that config.json belongs to them",
+        )
 
     @property
     def n_vocab(self) -> int:
@@ -189,7 +204,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     with _quiet():
         files = fetch_model(spec.name, spec.revision, base)
         folder, source = str(files.folder), files.source
-        model, placement = _load_weights(files, spec.name, dtype, placement_of(spec, files))
+        model, placement, unused = _load_weights(files, spec.name, dtype, placement_of(spec, files))
         n_vocab = getattr(model.config.get_text_config(decoder=True), "vocab_size", None)
         tokenizer = Tokenizer.load(folder, None, stop_ids=_stop_ids(model), n_vocab=n_vocab)
         digest = _weights_sha256(model)
@@ -255,6 +270,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         shares_blocks=blocks.keeps_keys_alone and not placement.on_disk,
         experts=experts,
         tf32=spec.tf32 and device.type == "cuda",
+        unused=unused,
         unwrapped=unwrapped,
     )
 
@@ -350,8 +366,14 @@ def _head_width(bridge: Any, layer: int) -> int:
     return int(weight.numel() // (d_model * n_heads))
 
 
-def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype, placement: Placement) -> tuple[Any, Placement]:
-    """Read the weights: to the processor where the model is to be whole on one device, else each to where it lies."""
+def _load_weights(
+    files: ModelFiles, name: str, dtype: torch.dtype, placement: Placement
+) -> tuple[Any, Placement, tuple[str, ...]]:
+    """Read the weights: to the processor where the model is to be whole on one device, else each to where it lies.
+
+    Returns:
+        the model, where it lies, and the weights of the files that it has no place for.
+    """
     auto: Any = AutoModelForCausalLM
     folder = str(files.folder)
     laid_out: DeviceMap | None = None
@@ -395,13 +417,29 @@ def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype, placement: P
             remedy="choose a causal language model that needs no code of its own",
         ) from error
     _check_complete(model, report["missing_keys"], name)
+    unused = _unused(model, report["unexpected_keys"])
     if dtype == torch.float64:
         # The grouped product that experts are otherwise computed by has no float64.
         model.config._experts_implementation = "eager"
     if laid_out is None:
-        return model, placement
+        return model, placement, unused
     laid_out.keep_for(model)
-    return model, laid_out.placement
+    return model, laid_out.placement, unused
+
+
+def _unused(model: Any, unexpected: Iterable[str]) -> tuple[str, ...]:
+    """Name weights that a model computes without, as biases of which its config does not speak.
+
+    What older versions kept beside the weights, as the mask that is called `attn.bias`, is none.
+    """
+    holders = {name for name, module in model.named_modules() if next(module.children(), None) is not None}
+    weights: list[str] = []
+    for name in unexpected:
+        owner, _, kind = name.rpartition(".")
+        is_mask = {owner, f"{model.base_model_prefix}.{owner}"} & holders
+        if kind in ("weight", "bias") and not is_mask:
+            weights.append(name)
+    return tuple(sorted(weights))
 
 
 def _check_complete(model: Any, missing: Iterable[str], name: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from srm_explorer.engine.analyses.registry import Arguments, Findings, marked
+from srm_explorer.engine.analyses.registry import Arguments, Findings, marked, tables_in
 from srm_explorer.engine.errors import ExplorerError, did_you_mean, is_out_of_memory
 from srm_explorer.engine.execution.provenance import check_same_model, model_of
 from srm_explorer.engine.experiment import ModelSpec
@@ -115,6 +115,7 @@ def run_model_study(
             # What it finds decides how texts are read: which of them share a pass, and what those share.
             holder.test(meter.stage, partial(meter.part, "testing"))
             findings = cast("Findings", _plain(study.function(opened, arguments, loaded, meter)))
+            findings |= {"tables": _remarked(findings, loaded.remarks)} if loaded.remarks else {}
             return findings if opened is None else marked(findings, opened)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -124,6 +125,14 @@ def run_model_study(
     finally:
         if warm is None:
             holder.unload()
+
+
+def _remarked(findings: Findings, remarks: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The tables of what was found, the first with what is to be known of the model."""
+    first, *others = tables_in(findings)
+    for remark in remarks:
+        first = first.noted(remark)
+    return [table.to_dict() for table in (first, *others)]
 
 
 def model_study(name: str) -> ModelStudy:

@@ -56,6 +56,15 @@ def test_nothing_is_said_where_nothing_misleads() -> None:
     assert told(a_session()) == ()
 
 
+def test_what_is_to_be_known_of_the_models_files_comes_first_unless_it_is_damaged() -> None:
+    few = a_session(prompts=4)
+    assert told(few.changed(provenance={"model": {"remarks": ["2 weights have no place"]}}))[0] == (
+        "2 weights have no place"
+    )
+    for damaged in (None, "no", [3, "a\x1b[2J"]):
+        assert told(few.changed(provenance={"model": {"remarks": damaged}})) == told(few)
+
+
 def test_values_outside_the_measured_range_are_said_with_how_far() -> None:
     session = a_session({**CLAMP, "values": [-20, 1, 20]}).changed(
         provenance={"units": [{"quantiles": [[-0.17], [0.0], [3.83]]}]}

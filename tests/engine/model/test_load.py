@@ -128,6 +128,23 @@ def test_a_broken_folder_is_refused_in_one_line(folder: Path, broken: Break, say
     assert str(folder) in line
 
 
+def test_weights_that_a_model_computes_without_are_remarked_and_masks_beside_them_are_not(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    masks = {f"transformer.h.{layer}.attn.{name}" for layer in range(2) for name in ("bias", "masked_bias")}
+    names = ["transformer.h.0.attn.q_norm.weight", "transformer.h.1.mlp.c_gate.bias"]
+
+    def with_more(*more: str) -> tuple[str, ...]:
+        path = folder / "model.safetensors"
+        save_file(weights | {name: torch.ones(2) for name in more}, path, metadata={"format": "pt"})
+        return load(folder).remarks
+
+    assert with_more(*masks, "h.2.attn.bias") == ()
+    (remark,) = with_more(*masks, *names)
+    assert remark.startswith(f"2 weights in the files of copy have no place in GPT2LMHeadModel, {names[0]} among them")
+    (remark,) = with_more(names[1])
+    assert remark.startswith(f"a weight in the files of copy has no place in GPT2LMHeadModel ({names[1]})")
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in (tmp_path / "nowhere", "./nowhere", "~/nowhere/at/all", "models/of/mine"):
