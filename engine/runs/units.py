@@ -183,14 +183,13 @@ def _raw(intervention: InterventionSpec, value: float, reading: Reading | None, 
     if intervention.unit == "norm":
         assert reading.norm is not None, "a direction's reading has a norm"
         return (value * reading.norm,)
-    if intervention.unit == "quantile":
+    is_quantile = intervention.unit == "quantile"
+    if not (reading.std > 0).any() if is_quantile else not (reading.std > 0).all():
+        so = "every quantile is what it is anyway" if is_quantile else "sigma is 0"
+        what = f"{_target(intervention)} never changes over the baseline, so {so}"
+        raise ExplorerError(what, where=where, remedy="use unit = 'raw'")
+    if is_quantile:
         return tuple(reading.quantile(value).tolist())
-    if not (reading.std > 0).all():
-        raise ExplorerError(
-            f"{_target(intervention)} never changes over the baseline, so sigma is 0",
-            where=where,
-            remedy="use unit = 'raw'",
-        )
     centre = reading.mean if intervention.op == "clamp" else 0.0
     return tuple((centre + value * reading.std).tolist())
 

@@ -136,9 +136,10 @@ def test_a_session_without_the_target_is_refused(lab: Lab) -> None:
     assert not (lab.folder / "out" / "second.run").exists()
 
 
-@given(numbers, integers(1, 50))
-def test_what_never_changes_has_no_sigma(value: float, tokens: int) -> None:
-    experiment = experiment_in("sigma", "clamp")
+@pytest.mark.parametrize("unit", ["sigma", "quantile"])
+@given(value=numbers, tokens=integers(1, 50))
+def test_what_never_changes_has_no_sigma_and_one_quantile(unit: str, value: float, tokens: int) -> None:
+    experiment = experiment_in(unit, "clamp")
     reading = Reading.of(np.full((tokens, 1), value), is_direction=False)
     with pytest.raises(ExplorerError, match="never changes"):
         resolve(experiment, conditions(experiment), [reading])
