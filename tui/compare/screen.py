@@ -429,8 +429,8 @@ class CompareScreen(Screen["Path | None"]):
         if state is None:
             return
         table = self.query_one("#numbers", LineTable)
-        table.border_title = f"Numbers at {state.caption}"
-        self.query_one(_Chart).border_subtitle = state.caption
+        table.border_title = Content(f"Numbers at {state.caption}")
+        self.query_one(_Chart).border_subtitle = Content(state.caption)
         table.set_columns(state.number_columns)
         table.set_rows(state.number_count, state.number_cell)
 

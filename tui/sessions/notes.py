@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import TextArea
 
@@ -17,6 +18,7 @@ from srm_explorer.engine.io.lock import FileLock, LockedError
 from srm_explorer.tui.backend.autosave import AutoSaver
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.status import StatusLine
+from srm_explorer.tui.widgets.table_render import one_line
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Saved, Session
@@ -52,7 +54,7 @@ class NotesScreen(Screen[str | None]):
 
     def compose(self) -> ComposeResult:
         area = TextArea("", id="notes", soft_wrap=True, show_line_numbers=False)
-        area.border_title = f"Notes on {self._path.stem}"
+        area.border_title = Content(f"Notes on {one_line(self._path.stem)}")
         area.disabled = True
         yield area
         yield StatusLine()
@@ -144,7 +146,7 @@ class NotesScreen(Screen[str | None]):
         self.refresh_bindings()
         self._path = session.path or self._path
         area = self.query_one(TextArea)
-        area.border_title = f"Notes on {session.name}"
+        area.border_title = Content(f"Notes on {one_line(session.name)}")
         self._summary = message or f"notes saved in {session.name}"
         self.query_one(StatusLine).said = (self._summary, "warning" if message else "good")
         if self._draft is not None and area.text == session.notes:

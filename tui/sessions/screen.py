@@ -12,6 +12,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
@@ -26,6 +27,7 @@ from srm_explorer.tui.sessions.trash import TrashScreen, bring_back
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine, Tone
 from srm_explorer.tui.widgets.table import LineTable
+from srm_explorer.tui.widgets.table_render import one_line
 
 if TYPE_CHECKING:
     from srm_explorer.tui.sessions.list_model import SessionList
@@ -198,7 +200,7 @@ class SessionsScreen(Screen[Chosen | None]):
         changed = [(row.path, row.modified) for row in message.rows] != [(row.path, row.modified) for row in self._rows]
         self._rows = message.rows
         if self._sessions is not None:
-            self.query_one(Vertical).border_subtitle = str(self._sessions.folder)
+            self.query_one(Vertical).border_subtitle = Content(one_line(str(self._sessions.folder)))
         self._follow_renames()
         if changed and self._typed:
             self._search()

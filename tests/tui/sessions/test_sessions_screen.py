@@ -646,3 +646,18 @@ def test_a_saved_session_that_goes_on_is_running_in_the_list_and_in_the_preview(
 
     drive(SessionsScreen, test)
     writer.close()
+
+
+def test_brackets_of_a_folder_and_of_a_name_are_their_own_and_no_markup(shelf: Any, drive: Any) -> None:
+    """A closing tag that nothing opened, and a key without a value, ended the program."""
+    inner = dataclasses.replace(shelf, folder=shelf.folder / "[" / "old]")
+    inner.folder.mkdir(parents=True)
+    inner.save("[bold] n[sys:a=b…]")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "[/old]" in app.text())
+        await until(lambda: rows_of(app) == ["[bold] n[sys:a=b…]"])
+        await pilot.press("N")
+        await until(lambda: "Notes on [bold] n[sys:a=b…]" in app.text())
+
+    drive(lambda: SessionsScreen(inner.folder), test)
