@@ -198,7 +198,7 @@ atexit.register(note)
     [
         [str(Path(sys.executable).with_name("srm-explorer")), "show", "example.json"],
         [sys.executable, "-P", "-m", "srm_explorer.engine.worker", "--idle", "0"],
-        [sys.executable, "-P", "-m", "srm_explorer.engine.analyses", "effects", "example.json", "{}"],
+        [sys.executable, "-P", "-m", "srm_explorer.engine.launch.study", "effects", "example.json", "{}"],
     ],
     ids=["program", "worker", "analyses"],
 )

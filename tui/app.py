@@ -42,9 +42,9 @@ from srm_explorer.tui.terminal.replies import TerminalReply
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
 from srm_explorer.tui.themes import NAMES, READABLE, readable
 from srm_explorer.tui.widgets.dialogs import TooSmall, has_room
+from srm_explorer.tui.widgets.plain_lines import draw_lines
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.still import Stills
-from srm_explorer.tui.widgets.token_strip import draw_lines
 
 
 class ExplorerApp(KeyOrder[ExitSummary]):

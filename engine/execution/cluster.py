@@ -28,7 +28,7 @@ from typing import Any
 from srm_explorer.engine.errors import ExplorerError, first_line
 from srm_explorer.engine.experiment import ExecutionSpec
 from srm_explorer.engine.io.lock import is_alive
-from srm_explorer.engine.worker.endpoint import make_folder, runtime_folder
+from srm_explorer.engine.io.runtime import make_folder, runtime_folder
 
 LOOPBACK = "127.0.0.1"
 

@@ -31,13 +31,13 @@ from srm_explorer.engine.model import (
     set_threads,
 )
 from srm_explorer.engine.runs.collect import grid_of
+from srm_explorer.engine.runs.device_lock import device_lock
 from srm_explorer.engine.runs.inputs import direction_sha256, read_direction
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
 from srm_explorer.engine.runs.units import check_resolved
 from srm_explorer.engine.session import DamagedError, RunRecord, Session, read_record
 from srm_explorer.engine.session.controls import controls_of
-from srm_explorer.engine.worker.device_lock import device_lock
 
 
 @dataclass(frozen=True)

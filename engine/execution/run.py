@@ -27,6 +27,7 @@ from srm_explorer.engine.model import WarmModel, backends, device_key, threads
 from srm_explorer.engine.runs import resume
 from srm_explorer.engine.runs.collect import assemble_session, measured_in, not_finite, resolved_in
 from srm_explorer.engine.runs.controls import choose_controls, chosen_in, measured_sites
+from srm_explorer.engine.runs.device_lock import device_lock
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.journal_records import (
@@ -45,7 +46,6 @@ from srm_explorer.engine.runs.units import needs_baseline, readings_of, resolve
 from srm_explorer.engine.session import DamagedError, load_session, plain, read_record, save_session
 from srm_explorer.engine.session.controls import Controls
 from srm_explorer.engine.session.session import Resolved, now
-from srm_explorer.engine.worker.device_lock import device_lock
 
 
 def _working_folder() -> str | None:

@@ -26,9 +26,9 @@ from srm_explorer.engine.model_analyses.neurons import (
 from srm_explorer.engine.model_analyses.patching import patching_study
 from srm_explorer.engine.model_analyses.scoring import score_study
 from srm_explorer.engine.model_analyses.token_logits import tokens_study
+from srm_explorer.engine.runs.device_lock import device_lock
 from srm_explorer.engine.runs.progress import Meter, StopSignal
 from srm_explorer.engine.session import Session, load_session
-from srm_explorer.engine.worker.device_lock import device_lock
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from types import FrameType
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.lock import FileLock, LockedError
+from srm_explorer.engine.io.runtime import make_folder
 from srm_explorer.engine.runs.resume import Outcome
-from srm_explorer.engine.worker.endpoint import Endpoint, build, here, listen, make_folder
+from srm_explorer.engine.worker.endpoint import Endpoint, build, here, listen
 from srm_explorer.engine.worker.log import WorkerLog
 from srm_explorer.engine.worker.protocol import Fault, as_fault, in_context
 from srm_explorer.engine.worker.queue import Job, JobQueue, ModelTask
@@ -153,7 +154,7 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
     gc.disable()
     from srm_explorer.engine.execution.run import run_experiment
     from srm_explorer.engine.model import WarmModel
-    from srm_explorer.engine.worker.device_lock import yield_device
+    from srm_explorer.engine.runs.device_lock import yield_device
     from srm_explorer.engine.worker.models import Answers
     from srm_explorer.engine.worker.server import Service
 

@@ -17,9 +17,10 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
 from srm_explorer.engine.experiment.fields import Bos
 from srm_explorer.engine.io.files import as_explorer_error
+from srm_explorer.engine.io.runtime import make_folder
 from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.runs.progress import Stopped
-from srm_explorer.engine.worker.endpoint import Endpoint, build, connect, here, is_alive, living, make_folder
+from srm_explorer.engine.worker.endpoint import Endpoint, build, connect, here, is_alive, living
 from srm_explorer.engine.worker.log import last_lines
 from srm_explorer.engine.worker.protocol import (
     ENDED,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
 import re
 import socket
-import stat
 import struct
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +18,7 @@ from pathlib import Path
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.lock import FileLock
+from srm_explorer.engine.io.runtime import check_folder, runtime_folder
 from srm_explorer.engine.worker.protocol import PROTOCOL
 
 LONGEST_PATH = 100
@@ -101,50 +99,6 @@ def living() -> list[Endpoint]:
         return []
     names = [path.stem for path in sorted(folder.glob("*.lock")) if re.fullmatch("[0-9a-f]{12}", path.stem)]
     return [endpoint for endpoint in (Endpoint(folder, name) for name in names) if is_alive(endpoint)]
-
-
-def runtime_folder() -> Path:
-    """The folder of sockets and locks; it need not exist."""
-    return Path(tempfile.gettempdir()) / f"srm-explorer-{os.getuid()}"
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of sockets and locks, which no other user may enter.
-
-    Raises:
-        ExplorerError: it cannot be made, or is not ours alone.
-    """
-    try:
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-    except OSError as error:
-        what = f"cannot be made: {(error.strerror or str(error)).lower()}"
-        raise ExplorerError(what, where=str(folder), remedy="set TMPDIR to a folder of your own") from None
-    check_folder(folder)
-
-
-def check_folder(folder: Path) -> bool:
-    """Tell whether the folder is there.
-
-    Raises:
-        ExplorerError: it is, and another user owns it or may enter it.
-    """
-    try:
-        status = folder.lstat()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        what = f"cannot be looked at: {(error.strerror or str(error)).lower()}"
-        raise ExplorerError(what, where=str(folder), remedy="set TMPDIR to a folder of your own") from None
-    if not stat.S_ISDIR(status.st_mode):
-        what = "this is no folder"
-    elif status.st_uid != os.getuid():
-        what = "another user owns this folder"
-    elif stat.S_IMODE(status.st_mode) != 0o700:
-        what = f"others may enter this folder (mode {stat.S_IMODE(status.st_mode):04o}, not 0700)"
-    else:
-        return True
-    raise ExplorerError(what, where=str(folder), remedy="remove it, or set TMPDIR to a folder of your own")
 
 
 def listen(endpoint: Endpoint) -> socket.socket:

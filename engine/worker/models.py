@@ -26,9 +26,9 @@ from srm_explorer.engine.model import (
     weight_bytes,
 )
 from srm_explorer.engine.model_analyses.run import model_study, run_model_study
+from srm_explorer.engine.runs.device_lock import device_lock
 from srm_explorer.engine.runs.pace import keep_pace, known_pace
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
-from srm_explorer.engine.worker.device_lock import device_lock
 from srm_explorer.engine.worker.protocol import (
     CallerContext,
     Describe,

@@ -13,8 +13,9 @@ from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import as_explorer_error, write_atomic
+from srm_explorer.engine.io.runtime import make_folder, runtime_folder
 from srm_explorer.engine.session.codec import json_line
-from srm_explorer.engine.worker.endpoint import Endpoint, make_folder, runtime_folder
+from srm_explorer.engine.worker.endpoint import Endpoint
 from srm_explorer.engine.worker.protocol import LARGEST, StudyResult, Submit, encode, read_request
 
 _FRESH = 600.0

@@ -117,8 +117,8 @@ def test_models_are_described_and_texts_tokenized_while_another_runs(client: Cli
 
 
 def test_a_run_waits_for_the_device_and_can_be_cancelled_there(client: Client, bench: Bench) -> None:
+    from srm_explorer.engine.runs.device_lock import device_lock
     from srm_explorer.engine.runs.progress import Meter, StopSignal
-    from srm_explorer.engine.worker.device_lock import device_lock
 
     with device_lock("cpu", Meter([], StopSignal())):
         job = submit(client, bench, "a", *SHORT)

@@ -31,9 +31,9 @@ from srm_explorer.tui.charts.palette import (
 from srm_explorer.tui.charts.picture import is_braille
 from srm_explorer.tui.compare.screen import CompareScreen
 from srm_explorer.tui.explorer.startup import LaunchOptions
+from srm_explorer.tui.results.token_strip import HEAT, LIGHT_FROM
 from srm_explorer.tui.settings import Settings, load_settings
 from srm_explorer.tui.themes import NAMES, READABLE, inks_of, readable, themed_style
-from srm_explorer.tui.widgets.token_strip import HEAT, LIGHT_FROM
 
 from .pictures import Painter, paint, stage
 

@@ -17,7 +17,7 @@ from srm_explorer.tui.backend.background import Background
 StudyAnswer: TypeAlias = "dict[str, Any] | ExplorerError"
 """What a study found, or what a user should know of its failure."""
 
-PROGRAM = (sys.executable, "-P", "-m", "srm_explorer.engine.analyses")
+PROGRAM = (sys.executable, "-P", "-m", "srm_explorer.engine.launch.study")
 
 
 class StudyRunner:

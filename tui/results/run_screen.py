@@ -30,10 +30,10 @@ from srm_explorer.tui.results.run_detail import (
 )
 from srm_explorer.tui.results.runs_rows import RunRows
 from srm_explorer.tui.results.state import ResultsState
+from srm_explorer.tui.results.token_strip import TokenStrip
 from srm_explorer.tui.widgets.help import push_help, words_of
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.table_render import one_line
-from srm_explorer.tui.widgets.token_strip import TokenStrip
 
 LOOKS = {"shared": "", "alike": "$foreground-muted", "different": "$text-warning underline"}
 

@@ -13,8 +13,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from srm_explorer.engine.figures import count_of
-from srm_explorer.engine.lines import clock
-from srm_explorer.tui.cli.output import file_size
+from srm_explorer.engine.lines import clock, file_size
 from srm_explorer.tui.glyphs import Glyphs, glyphs_of
 from srm_explorer.tui.sessions.row import Kind, Row, moment, newest_first, saved_at
 from srm_explorer.tui.widgets.table import Column, LineTable

@@ -17,8 +17,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.lines import file_size
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.cli.output import file_size
 from srm_explorer.tui.sessions.row import day_and_time
 from srm_explorer.tui.sessions.table import LONGEST_NAME
 from srm_explorer.tui.widgets.dialogs import Ask, Confirm

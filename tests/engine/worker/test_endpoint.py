@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.io import runtime
 from srm_explorer.engine.io.lock import FileLock
-from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.worker import endpoint
-from srm_explorer.engine.worker.device_lock import device_lock
 from srm_explorer.engine.worker.endpoint import Endpoint
 
 
@@ -21,7 +20,7 @@ from srm_explorer.engine.worker.endpoint import Endpoint
 def place() -> Endpoint:
     """The endpoint of this test, its folder made."""
     found = endpoint.here()
-    endpoint.make_folder(found.folder)
+    runtime.make_folder(found.folder)
     return found
 
 
@@ -39,20 +38,20 @@ def test_folder_and_socket_are_closed_to_others_whatever_the_umask(place: Endpoi
 @pytest.mark.parametrize("mode", [0o755, 0o777, 0o770, 0o701])
 def test_a_folder_that_others_may_enter_is_refused(place: Endpoint, mode: int) -> None:
     place.folder.chmod(mode)
-    for use in (lambda: endpoint.make_folder(place.folder), lambda: endpoint.connect(place)):
+    for use in (lambda: runtime.make_folder(place.folder), lambda: endpoint.connect(place)):
         with pytest.raises(ExplorerError, match="others may enter"):
             use()
 
 
 def test_a_link_or_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    folder = endpoint.runtime_folder()
+    folder = runtime.runtime_folder()
     folder.symlink_to(tmp_path)
     with pytest.raises(ExplorerError, match="no folder"):
-        endpoint.make_folder(folder)
+        runtime.make_folder(folder)
     folder.unlink()
     folder.write_text("")
     with pytest.raises(ExplorerError, match="no folder"):
-        endpoint.make_folder(folder)
+        runtime.make_folder(folder)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
@@ -66,7 +65,7 @@ def test_a_path_that_is_too_long_for_a_socket_is_refused_with_the_remedy(monkeyp
     monkeypatch.setattr(tempfile, "tempdir", f"{tempfile.gettempdir()}/{'long' * 30}")
     Path(tempfile.gettempdir()).mkdir()
     place = endpoint.here()
-    endpoint.make_folder(place.folder)
+    runtime.make_folder(place.folder)
     for use in (endpoint.listen, endpoint.connect):
         with pytest.raises(ExplorerError, match=r"100 bytes.*TMPDIR"):
             use(place)
@@ -95,26 +94,11 @@ def test_another_environment_has_another_worker(monkeypatch: pytest.MonkeyPatch)
     assert endpoint.identity() in seen
 
 
-def test_a_device_has_one_run_at_a_time_and_one_that_waits_can_be_stopped() -> None:
-    stages: list[str] = []
-    stop = StopSignal()
-    waiting = Meter([lambda progress: (stages.append(progress.stage), stop.ask())], stop)
-    with device_lock("cpu", Meter([], StopSignal())) as waited:
-        assert not waited
-        with pytest.raises(Stopped), device_lock("cpu", waiting):
-            pass
-        with device_lock("cuda-1", Meter([], StopSignal())):
-            pass
-    assert stages == ["waiting"]
-    with device_lock("cpu", Meter([], StopSignal())):
-        pass
-
-
 def test_workers_of_other_environments_are_listed_and_no_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("HF_TOKEN", "secret")
     first = endpoint.here()
-    endpoint.make_folder(first.folder)
+    runtime.make_folder(first.folder)
     assert endpoint.living() == []
     with FileLock(first.lock), FileLock(first.folder / "device-cpu.lock"):
         monkeypatch.setenv("OMP_NUM_THREADS", "2")

@@ -24,8 +24,8 @@ from srm_explorer.tui.glyphs import ASCII, UNICODE, Glyphs
 from srm_explorer.tui.results.run_detail import coordinates_of, fed_tokens
 from srm_explorer.tui.results.run_screen import RunView
 from srm_explorer.tui.results.state import ResultsState
+from srm_explorer.tui.results.token_strip import LEVELS, TokenStrip, level, span
 from srm_explorer.tui.widgets.status import StatusLine
-from srm_explorer.tui.widgets.token_strip import LEVELS, TokenStrip, level, span
 from tests.example import EXAMPLE
 from tests.waiting import works_beside
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
+from srm_explorer.tui.widgets.plain_lines import draw_lines
 from srm_explorer.tui.widgets.table import Column, LineTable
-from srm_explorer.tui.widgets.token_strip import draw_lines
 
 
 class Host(App[None]):

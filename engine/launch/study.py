@@ -1,6 +1,6 @@
 """One analysis in a process of its own, JSON on standard output.
 
-`python -P -m srm_explorer.engine.analyses NAME SESSION ARGUMENTS`; SESSION is the .json file of a session, or the
+`python -P -m srm_explorer.engine.launch.study NAME SESSION ARGUMENTS`; SESSION is the .json file of a session, or the
 folder of a run that is not saved yet.
 
 The screen stays smooth, and a study that is no longer wanted is ended with its process.

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual._border import BORDER_CHARS, get_box
-from textual.css.types import EdgeType
 from textual.geometry import Size
 from textual.reactive import reactive
-from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -187,23 +184,3 @@ def level(value: float, low: float, high: float) -> int | None:
     # Halved first: the difference of two huge numbers would overflow.
     room = high / 2 - low / 2
     return 0 if room <= 0 else min(LEVELS - 1, int((value / 2 - low / 2) / room * LEVELS))
-
-
-FRAMES: tuple[EdgeType, ...] = ("round", "solid")
-"""The frames that the screens are drawn with."""
-_SMOOTH = {name: BORDER_CHARS[name] for name in FRAMES}
-
-
-class PlainScrollBar(ScrollBarRender):
-    """A scroll bar that starts and ends at whole cells."""
-
-    VERTICAL_BARS: ClassVar[list[str]] = [" "] * len(ScrollBarRender.VERTICAL_BARS)
-    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * len(ScrollBarRender.HORIZONTAL_BARS)
-
-
-def draw_lines(*, plain: bool) -> None:
-    """Draw the scroll bars and frames of the whole program in ASCII, or with the signs of the library."""
-    ScrollBar.renderer = PlainScrollBar if plain else ScrollBarRender
-    for name in FRAMES:
-        BORDER_CHARS[name] = BORDER_CHARS["ascii"] if plain else _SMOOTH[name]
-    get_box.cache_clear()

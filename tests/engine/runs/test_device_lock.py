@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from srm_explorer.engine.io.lock import FileLock, JoinedLock
+from srm_explorer.engine.runs.device_lock import device_lock, yield_device
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
-from srm_explorer.engine.worker.device_lock import device_lock, yield_device
 from tests.waiting import PATIENCE, until
 
 
@@ -33,6 +33,21 @@ def meter() -> Meter:
 
 def impatient() -> Meter:
     return Meter([], StopSignal(level=1))
+
+
+def test_a_device_has_one_run_at_a_time_and_one_that_waits_can_be_stopped() -> None:
+    stages: list[str] = []
+    stop = StopSignal()
+    waiting = Meter([lambda progress: (stages.append(progress.stage), stop.ask())], stop)
+    with device_lock("cpu", meter()) as waited:
+        assert not waited
+        with pytest.raises(Stopped), device_lock("cpu", waiting):
+            pass
+        with device_lock("cuda-1", meter()):
+            pass
+    assert stages == ["waiting"]
+    with device_lock("cpu", meter()):
+        pass
 
 
 def test_a_holder_keeps_its_place_between_its_turns() -> None:

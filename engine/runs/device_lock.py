@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from srm_explorer.engine.io.lock import FileLock, JoinedLock, LockedError
+from srm_explorer.engine.io.runtime import make_folder, runtime_folder
 from srm_explorer.engine.runs.progress import Meter, Stopped
-from srm_explorer.engine.worker.endpoint import make_folder, runtime_folder
 
 
 class ModelHolder(Protocol):
