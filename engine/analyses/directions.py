@@ -26,7 +26,7 @@ from srm_explorer.engine.experiment.directions import (
 )
 from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.figures.captions import direction_caption
-from srm_explorer.engine.io.vectors import Matrix, read_direction, token_mean
+from srm_explorer.engine.io.vectors import Matrix, direction_sha256, read_direction, token_mean
 from srm_explorer.engine.session import (
     DamagedError,
     Number,
@@ -206,6 +206,28 @@ def known_directions(provenance: Mapping[str, Any]) -> dict[str, Vector]:
         except DamagedError:
             continue
     return vectors
+
+
+def direction_of_run(session: Session, text: str, base: Path) -> Vector:
+    """[d] the unit vector of a file that a session's interventions went along: as it holds it, else from the file.
+
+    Args:
+        text: as the intervention names it.
+        base: the folder that a relative path starts from.
+
+    Raises:
+        ExplorerError: it is in neither, or the file holds another one now.
+    """
+    inputs: object = session.provenance.get("inputs")
+    recorded = cast("Mapping[str, object]", inputs).get(f"direction {text}") if isinstance(inputs, dict) else None
+    held = known_directions(session.provenance).get(text)
+    if held is not None and direction_sha256(held) == recorded:
+        return held
+    vector = read_direction(text, base)
+    if direction_sha256(vector) != recorded:
+        what = "the direction is not the one the session was made with"
+        raise ExplorerError(what, where=text, remedy="put the file back as it was")
+    return vector
 
 
 def missing_weights(session: Session, site: str, directions: Iterable[int | str]) -> list[str]:

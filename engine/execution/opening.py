@@ -10,7 +10,7 @@ from typing import Any
 from srm_explorer.engine.execution.bench import Bench, Subject
 from srm_explorer.engine.execution.provenance import provenance_of, versions
 from srm_explorer.engine.execution.rows import check_directions, fed_prompts, remarks_on_feeding
-from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
+from srm_explorer.engine.execution.w_out import effective_w_out_rows, kept_directions
 from srm_explorer.engine.experiment import Experiment, ModelShape, Site, check_against
 from srm_explorer.engine.model import LoadedModel, SelfTest, rows_that_fit, threads
 from srm_explorer.engine.runs.forecast import forecast_inputs
@@ -129,7 +129,7 @@ class Opening:
         maker = bench.maker
         _ = (maker.positions, maker.captured, maker.patches)  # Refused here, before anything is changed on disk.
         check_halves(experiment, prompts)
-        directions = plane_directions(experiment, self.inputs, model)
+        directions = kept_directions(experiment, self.inputs, model)
         arithmetic = forecast_inputs(experiment, self.inputs.directions, effective_w_out_rows(model, experiment))
         provenance = provenance_of(experiment, model, test, self.inputs.hashes, self.base)
         start: dict[str, Any] = {"provenance": provenance | maker.resolved_positions()}

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.directions import direction_of_run
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.batches import same_rows
 from srm_explorer.engine.execution.bench import Bench, Subject
@@ -32,7 +33,6 @@ from srm_explorer.engine.model import (
 )
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.device_lock import device_lock
-from srm_explorer.engine.runs.inputs import direction_sha256, read_direction
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
 from srm_explorer.engine.runs.units import check_resolved
@@ -49,7 +49,6 @@ class Recorded:
         weights_sha256: hash of its parameters.
         threads: of the processor, which decide how sums are split.
         base: the folder that relative paths started from.
-        inputs: hashes of what was read, by name.
         layout: the batches as they were run.
     """
 
@@ -57,7 +56,6 @@ class Recorded:
     weights_sha256: str
     threads: int
     base: Path
-    inputs: Mapping[str, str]
     layout: Layout
 
     def check_ids(self, session: Session, model: LoadedModel) -> None:
@@ -94,7 +92,6 @@ def recorded_in(session: Session) -> Recorded:
             weights_sha256=provenance.model.weights_sha256,
             threads=provenance.threads,
             base=Path(provenance.base),
-            inputs=provenance.inputs,
             layout=_layout(session),
         )
         if session.resolved or any(run.condition for run in session.runs):
@@ -311,24 +308,19 @@ def _compare_means(
 
 
 def same_directions(session: Session, recorded: Recorded, base: Path) -> dict[str, np.ndarray]:
-    """Read a session's directions again, from beside it, else from where the run had them, by the text that names them.
+    """The directions that a session's interventions went along, by the text that names them.
+
+    Those that it does not hold are read from beside it, else from where the run had them.
 
     Raises:
         ExplorerError: one is missing, or not the one the session was made with.
     """
     directions: dict[str, np.ndarray] = {}
     for name in dict.fromkeys(edit.direction for edit in session.spec.interventions):
-        if name is None:
-            continue
-        file = paths.expanded(name.rpartition("#")[0])
-        start = base if (base / file).is_file() else recorded.base
-        directions[name] = read_direction(name, start)
-        if recorded.inputs.get(f"direction {name}") != direction_sha256(directions[name]):
-            raise ExplorerError(
-                "the direction is not the one the session was made with",
-                where=name,
-                remedy="put the file back as it was",
-            )
+        if name is not None:
+            file = paths.expanded(name.rpartition("#")[0])
+            start = base if (base / file).is_file() else recorded.base
+            directions[name] = direction_of_run(session, name, start)
     return directions
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.analyses.directions import Vector
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, Site
-from srm_explorer.engine.experiment.directions import FileVector, NeuronWeights, direction_of
+from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
 from srm_explorer.engine.figures.arithmetic import SiteEdits
 from srm_explorer.engine.model import LoadedModel, Weights, is_written, w_in_columns, w_out_rows
 from srm_explorer.engine.runs.forecast import MOST_NEURONS
@@ -49,19 +49,19 @@ MOST_KEPT_NEURONS = 4
 """Neurons of an intervention whose weights are kept unasked, so that planes can be made of them later."""
 
 
-def plane_directions(experiment: Experiment, inputs: Inputs, model: LoadedModel) -> dict[str, list[float]]:
-    """The vectors that planes of the experiment name, by their text, and the weights of the neurons it changes.
+def kept_directions(experiment: Experiment, inputs: Inputs, model: LoadedModel) -> dict[str, list[float]]:
+    """The vectors that the experiment names, by their text, and the weights of the neurons it changes.
+
+    A session holds them: it is replayed, and its planes are spanned again, also where no file of them is.
 
     Raises:
         ExplorerError: a vector of another width than its site, two directions on one line, no such weights.
     """
     named = [direction_of(along) for plane in experiment.planes for along in (plane.a, plane.b)]
-    vectors: dict[str, Vector] = {}
+    vectors: dict[str, Vector] = {text: np.asarray(vector, np.float64) for text, vector in inputs.directions.items()}
     matrices: Matrices = {}
     for direction in named:
-        if isinstance(direction, FileVector):
-            vectors[str(direction)] = np.asarray(inputs.directions[str(direction)], np.float64)
-        elif isinstance(direction, NeuronWeights):
+        if isinstance(direction, NeuronWeights):
             vectors[str(direction)] = weights_of(model, direction, matrices)
     for direction in _of_changed_neurons(experiment):
         if str(direction) not in vectors:

@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses.directions import SiteRuns, known_directions, plane_through
+from srm_explorer.engine.analyses.directions import SiteRuns, direction_of_run, known_directions, plane_through
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import InterventionSpec, Site, conditions
 from srm_explorer.engine.experiment.directions import needs_runs
@@ -22,7 +22,6 @@ from srm_explorer.engine.experiment.positions import TokenChoice
 from srm_explorer.engine.experiment.site import head_coordinates
 from srm_explorer.engine.figures.captions import model_caption, plane_title
 from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.io.vectors import direction_sha256, read_direction
 from srm_explorer.engine.report.report import program_version
 from srm_explorer.engine.report.texts import plain
 from srm_explorer.engine.report.words import question
@@ -157,15 +156,11 @@ class _Directions:
         """The name of a direction in the script, which holds its numbers.
 
         Raises:
-            ExplorerError: its file is not there, or holds another vector than that of the run.
+            ExplorerError: as `direction_of_run`.
         """
         if text not in self._names:
             base = Path(str(self._session.provenance.get("base") or (self._session.path or Path()).parent))
-            vector = read_direction(text, base)
-            recorded = _mapping(self._session.provenance.get("inputs")).get(f"direction {text}")
-            if recorded is not None and recorded != direction_sha256(vector):
-                what = "its file holds another direction than the run was made with"
-                raise ExplorerError(what, where=text, remedy="put the old one back")
+            vector = direction_of_run(self._session, text, base)
             name = self._names[text] = f"direction {len(self._names) + 1}"
             self._vectors[name] = vector.tolist()
         return self._names[text]

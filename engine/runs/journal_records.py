@@ -64,7 +64,7 @@ class RunStart:
         folder: the working folder; None where there was none.
         provenance: as the session will have it.
         created: when, ISO 8601.
-        directions: vectors of files and weights that planes are, or can be, made of, by their text.
+        directions: vectors of files that the experiment names, and weights that planes can be made of, by their text.
         arithmetic: what predictions need, as `forecast_inputs` has it.
     """
 

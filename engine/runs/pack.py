@@ -24,21 +24,25 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Annotated, BinaryIO, Literal, TypeAlias
+from typing import IO, Annotated, Any, BinaryIO, Literal, TypeAlias, cast
 
 from pydantic import Field
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.directions import known_directions
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.captions import DEMO
 from srm_explorer.engine.io.files import (
     LARGEST_FILE,
     append_whole,
     as_explorer_error,
     open_regular,
     parse_json,
+    sha256_of,
     write_atomic,
 )
 from srm_explorer.engine.io.lock import FileLock
+from srm_explorer.engine.prompts import DATASET, available_prompt_sets
 from srm_explorer.engine.runs.journal_reader import LOCK
 from srm_explorer.engine.runs.trash import NameTakenError
 from srm_explorer.engine.session.codec import DamagedError, Text, Whole, read_record
@@ -91,7 +95,8 @@ class Packed:
         path: the archive, or the session's .json file.
         session: what is in it.
         size: bytes of the archive.
-        notes: what to know of it, a line each: what is not in it, and that it is not finished.
+        notes: what to know of it, a line each: what is not in it, that it is not finished, and which files it takes
+            besides to run its experiment anew, or to replay it.
     """
 
     path: Path
@@ -205,6 +210,36 @@ def _notes(session: Session, is_whole: bool, run: Path | None) -> Generator[str]
     if session.state != "finished":
         going_on = "; the run that goes on is not in it" if run is not None and _is_running(run) else ""
         yield f"{session.kept} are finished and in it{going_on}"
+    anew, replayed = _named_alone(session)
+    if anew:
+        yield f"not in it, and needed to run its experiment anew: {', '.join(anew)}"
+    if replayed:
+        yield f"not in it, and needed to replay it: {', '.join(replayed)}"
+
+
+def _named_alone(session: Session) -> tuple[list[str], list[str]]:
+    """What an experiment names and no packed session holds: what running it anew needs, and what replaying needs."""
+    if session.is_imported:
+        return [], []
+    spec, provenance = session.spec, session.provenance
+    inputs = _table(provenance.get("inputs"))
+    shipped = dict(available_prompt_sets([paths.shipped_prompts()]))
+    prompts = [
+        name
+        for name in spec.prompts.sets
+        # Another folder may have a set of a shipped one's name.
+        if not name.startswith(DATASET)
+        and (name not in shipped or inputs.get(f"prompts {name}", "") not in ("", sha256_of(shipped[name])))
+    ]
+    directions = [text.removeprefix("direction ") for text in inputs if text.startswith("direction ")]
+    source = str(_table(provenance.get("model")).get("source", ""))
+    model = [spec.model.name] if spec.model.name != DEMO and Path(source).is_absolute() else []
+    missing = [text for text in directions if text not in known_directions(provenance)]
+    return [*prompts, *directions, *([spec.stats] if spec.stats else []), *model], [*missing, *model]
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _is_running(run: Path) -> bool:

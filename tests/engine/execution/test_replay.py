@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.runs.pack import pack_session, unpack_session
 from srm_explorer.engine.runs.progress import Progress, Stopped, StopSignal
 from srm_explorer.engine.session import Session, load_session, save_session
 
@@ -54,8 +55,29 @@ def test_samples_and_steering_come_out_bit_equal_from_any_folder(
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert replayed(session, lab.folder / "out").bit_equal
     save_file({"way": np.ones(32, dtype=np.float32)}, lab.folder / "v.safetensors")
-    with pytest.raises(ExplorerError, match="not the one the session was made with"):
-        replayed(session, lab.folder / "out")
+    assert replayed(session, lab.folder / "out").bit_equal, "it goes along what it holds"
+    held: dict[str, Any] = session.provenance["directions"]
+    for kept in ({}, {"v.safetensors#way": [1.0, *held["v.safetensors#way"][1:]]}):
+        older = session.changed(provenance={**session.provenance, "directions": kept})
+        with pytest.raises(ExplorerError, match="not the one the session was made with"):
+            replayed(older, lab.folder / "out")
+
+
+def test_what_is_unpacked_elsewhere_replays_without_the_files_that_its_experiment_names(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    vectors = lab.folder / "v.safetensors"
+    save_file({"way": np.arange(32, dtype=np.float32)}, vectors)
+    steer = {"site": RESID, "direction": "v.safetensors#way", "op": "steer", "values": [2]}
+    packed = pack_session(lab.session(lab.experiment(steer)), lab.folder / "a.srm.zip")
+    assert packed.notes == (
+        f"not in it, and needed to run its experiment anew: texts.txt, v.safetensors#way, {lab.model}",
+        f"not in it, and needed to replay it: {lab.model}",
+    )
+    vectors.unlink()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    there = unpack_session(packed.path, elsewhere / "a.json").session
+    assert replayed(there, elsewhere).bit_equal
 
 
 def test_an_interrupted_session_replays_what_it_holds(lab: Lab, clamp: dict[str, Any]) -> None:
