@@ -115,10 +115,11 @@ class JobQueue:
         created = "" if message.restart else created_by(paths.run_folder(path)) or created_in(path)
         with self._changed:
             self._check_open()
+            self._follow_names()
             for job in self._jobs.values():
                 if job.session != message.session or job.state in ENDED or job.stop.level:
                     continue
-                if job.submitted.model_copy(update={"place": message.place}) == message:
+                if job.submitted.model_copy(update={"place": message.place, "session": job.session}) == message:
                     return self._state_of(job), True
                 raise ExplorerError(
                     "another experiment is on its way under this name",
@@ -201,6 +202,10 @@ class JobQueue:
                 job.session = str(found)
                 self._grew(job)
 
+    def _follow_names(self) -> None:
+        for job in self._waiting():
+            self.follow_name(job)
+
     def resumes(self, job: Job, done: int, runs: int) -> None:
         """Note what an earlier start had finished."""
         with self._changed:
@@ -248,6 +253,7 @@ class JobQueue:
     def states(self) -> tuple[JobState, ...]:
         """List the jobs: the one that runs, those that wait in their order, those that ended, the latest first."""
         with self._changed:
+            self._follow_names()
             running = [job for job in self._jobs.values() if job.state == "running"]
             ended = [job for job in self._jobs.values() if job.state in ENDED]
             return tuple(self._state_of(job) for job in (*running, *self._waiting(), *reversed(ended)))

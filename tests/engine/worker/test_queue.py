@@ -25,5 +25,9 @@ def test_a_job_goes_on_with_what_was_renamed_while_it_waited(tmp_path: Path) -> 
     for path in (tmp_path / "before.json", new):
         queue.submit(submission(saved.spec, tmp_path, path))
     after = rename_session(tmp_path / "before.json", "after")
+    assert [job.session for job in queue.states()] == [str(after), str(new)]
+    again = rename_session(after, "again")
+    assert queue.submit(submission(saved.spec, tmp_path, again))[1], "it is on its way"
+    after = rename_session(again, "after")
     Worker(queue, run, lambda: False, lambda line: None).work(idle_exit=0)
     assert ran == [after, new]
