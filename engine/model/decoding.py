@@ -352,10 +352,17 @@ class RowResult:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What came of a batch: its rows in order, and what the hooks report."""
+    """What came of a batch.
+
+    Attributes:
+        rows: in order.
+        receipts: what the hooks report.
+        static_steps: whether it was decoded in static tensors, on CUDA as graphs.
+    """
 
     rows: list[RowResult]
     receipts: list[Receipt]
+    static_steps: bool = False
 
 
 def decode(

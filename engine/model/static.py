@@ -102,7 +102,7 @@ def decode_laid_out(
             batch = _Batch(model, laid_out, way)
         decoded = batch.decode(laid_out, on_step)
         model.kept_step = batch
-    return Decoded(decoded.rows[: laid_out.count], decoded.receipts)
+    return Decoded(decoded.rows[: laid_out.count], decoded.receipts, static_steps=True)
 
 
 def _way(model: LoadedModel) -> tuple[object, ...]:

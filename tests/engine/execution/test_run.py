@@ -175,6 +175,7 @@ def test_batches_are_made_ready_beside_those_that_are_decoded_and_are_what_they_
     monkeypatch.setattr(Ahead, "take", lambda _, key, make, then=None: make(key))
     alone = lab.session(asked, "alone", rows=4)
     for other in (plain, cut, alone):
+        assert {batch["static_steps"] for batch in other.receipts} == {other is not plain}
         assert [run.token_ids for run in other.runs] == [run.token_ids for run in whole.runs]
         assert other.layout == whole.layout
         for site, vectors in other.vectors().items():

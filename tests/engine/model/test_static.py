@@ -360,7 +360,9 @@ def test_a_step_that_cannot_be_captured_is_taken_the_plain_way_or_refused_and_le
     batch = Prepared(rows, generation, [], LaidOut.of(tiny_gpt2, rows, generation, [], "cuda"))
     monkeypatch.setattr(tiny_gpt2, "static_steps", True)
     if asks:
-        check(batch.decode(tiny_gpt2).rows, decode(tiny_gpt2, rows, generation, []).rows, same_row)
+        decoded = batch.decode(tiny_gpt2)
+        assert not decoded.static_steps, "the batch says that it went the plain way"
+        check(decoded.rows, decode(tiny_gpt2, rows, generation, []).rows, same_row)
     else:
         with pytest.raises(ExplorerError, match=r"captured as a CUDA graph: .*previous error.*SRM_EXPLORER_GRAPHS=off"):
             batch.decode(tiny_gpt2)
