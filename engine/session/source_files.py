@@ -78,10 +78,16 @@ class Import:
 
     def summary(self) -> str:
         """What there is now: "36 runs, 12 prompts, 3 conditions imported from 1 of 2 files"."""
-        session, files = self.session, len(self.files) + len(self.unread)
-        held = ((len(session.runs), "run"), (len(session.prompts), "prompt"), (len(session.conditions), "condition"))
-        listed = ", ".join(f"{count:,} {noun}{'s' * (count != 1)}" for count, noun in held)
-        return f"{listed} imported from {len(self.files):,} of {files:,} file{'s' * (files != 1)}"
+        held = self.session
+        counts = (len(held.runs), len(held.prompts), len(held.conditions))
+        return imported_line(*counts, len(self.files), len(self.unread))
+
+
+def imported_line(runs: int, prompts: int, conditions: int, files: int, unread: int) -> str:
+    """What was made of so many files that were read, and so many that were not."""
+    held = ((runs, "run"), (prompts, "prompt"), (conditions, "condition"))
+    listed = ", ".join(f"{count:,} {noun}{'s' * (count != 1)}" for count, noun in held)
+    return f"{listed} imported from {files:,} of {files + unread:,} file{'s' * (files + unread != 1)}"
 
 
 def import_session(

@@ -18,8 +18,9 @@ def report_command(session: str, output: Path, texts: int) -> None:
     if output.suffix.lower() not in (".html", ".htm"):
         what = f"a report is HTML, and {visible(str(output))} is no .html file"
         raise ExplorerError(what, where="--output", remedy="name it .html; every browser prints it as PDF")
-    opened = load_session(paths.session_path(session))
     with staged() as told:
+        told("reading the session", 0)
+        opened = load_session(paths.session_path(session))
         made = report_of(opened, texts=texts, told=told)
     content = made.content()
     write_atomic(output, content)

@@ -179,10 +179,20 @@ class SessionActions:
         if paths.is_there(file) and kind != "p":
             self._push(
                 Confirm(f"{file} is there already", yes="replace it", no="keep it"),
-                lambda confirmed: self._act(lambda: _write(row, file, kind)) if confirmed else None,
+                lambda confirmed: self._begin_writing(row, file, kind) if confirmed else None,
             )
         else:
-            self._act(lambda: _write(row, file, kind))
+            self._begin_writing(row, file, kind)
+
+    def _begin_writing(self, row: Row, file: Path, kind: str) -> None:
+        """Write a file beside the screen, and say how far it is: a large session takes its time."""
+
+        def told(what: str, share: float) -> None:
+            line = f"writing {file}: {what}, {share:.0%} done"
+            self._background.deliver(lambda: self._say(line, "plain", None))
+
+        self._say(f"writing {file}", "plain", None)
+        self._act(lambda: _write(row, file, kind, told))
 
     def unpack(self, folder: Path | None) -> None:
         """Ask for a packed session and save it in a folder, under another name where its own is taken."""
@@ -263,8 +273,8 @@ def _refusal(row: Row, action: str) -> str:
     return ""
 
 
-def _write(row: Row, file: Path, kind: str) -> tuple[str, None]:
-    """Write what a key of `EXPORTS` stands for, and say what was written."""
+def _write(row: Row, file: Path, kind: str, told: Callable[[str, float], object]) -> tuple[str, None]:
+    """Write what a key of `EXPORTS` stands for, and say what was written; what has stages tells them."""
     from srm_explorer.engine.figures import count_of
     from srm_explorer.engine.io.files import write_atomic
     from srm_explorer.engine.session import load_session
@@ -279,7 +289,7 @@ def _write(row: Row, file: Path, kind: str) -> tuple[str, None]:
     if kind == "r":
         from srm_explorer.engine.report.report import report_of
 
-        made = report_of(session)
+        made = report_of(session, told=told)
         write_atomic(file, made.content())
         return "; ".join((f"report written to {file}", *made.left_out)), None
     if kind == "s":

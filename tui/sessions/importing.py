@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +21,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.dialogs import BOX, Completion, about_completion, complete
@@ -32,12 +36,17 @@ SAY_EVERY = 0.1
 ENDINGS = (".npz", ".npy", ".safetensors", ".csv", ".tsv", ".parquet")
 """Of files that tab goes on to; the engine, which knows them too, is loaded when an import begins."""
 
+PROGRAM = (sys.executable, "-P", "-c", "from srm_explorer.tui.cli import main; raise SystemExit(main())")
+SAID = "srm-explorer: "
+"""Begins each line that it writes on standard error."""
+
 _LINES = (
     ("files", "files and folders, parted by spaces; tab completes"),
     ("session", "its name; that of the first file where there is none"),
     ("site", "where vectors were captured, blocks.11.mlp.hook_post; unknown"),
     ("neuron", "that was clamped there; unknown"),
     ("reduce", "mean or last: one vector of each [token, d]"),
+    ("tokenizer", "of a model, parts texts; without it repetitions are of words"),
 )
 
 
@@ -75,7 +84,7 @@ class ImportScreen(ModalScreen[Path | None]):
         {BOX}
         & > Vertical {{ width: 78; max-width: 100%; }}
         Horizontal {{ height: 1; }}
-        .-label {{ width: 9; color: $text-muted; }}
+        .-label {{ width: 11; color: $text-muted; }}
         Input {{ width: 1fr; }}
         VerticalScroll {{ height: auto; max-height: 8; margin-top: 1; }}
         #said.-problem {{ color: $text-error; }}
@@ -173,15 +182,23 @@ class ImportScreen(ModalScreen[Path | None]):
         typed = {name: self.query_one(f"#{name}", Input).value.strip() for name, _ in _LINES}
         try:
             work = _work(typed, self._stop, lambda at: self.post_message(self.Progressed(at)))
+            command = _command(typed) if typed["tokenizer"] else ()
         except ExplorerError as error:
             self._say(str(error), is_problem=True)
             return
         self._stop.clear()
         for line in self.query(Input):
             line.disabled = True
-        self._say("reading")
         self._tell_keys("", "cancel")
-        self._background.run(work, self._take, key="import")
+        if command:
+            # A tokenizer needs torch, which this process never loads.
+            self._say(f"reading, and parting texts by the tokenizer of {typed['tokenizer']}")
+            self._background.run_process(
+                command, read, self._take, key="import", name="the import", environment=_environment()
+            )
+        else:
+            self._say("reading")
+            self._background.run(work, self._take, key="import")
 
     @on(Progressed)
     def show_progress(self, message: Progressed) -> None:
@@ -240,7 +257,6 @@ def _work(typed: dict[str, str], stop: threading.Event, tell: Callable[[Progress
 
     def work() -> _Imported:
         # They need numpy and pydantic, which the first frame does without.
-        from srm_explorer.engine import paths
         from srm_explorer.engine.session import save_session
         from srm_explorer.engine.session.source_files import clamped, import_session, session_name
 
@@ -265,6 +281,40 @@ def _work(typed: dict[str, str], stop: threading.Event, tell: Callable[[Progress
         return _Imported(saved.path, (done.summary(), *notes, *done.remarks()))
 
     return work
+
+
+def _command(typed: dict[str, str]) -> tuple[str, ...]:
+    """`srm-explorer import` of the lines that were typed, from any working folder; ExplorerError as for `_paths`."""
+    given = [f"--{name}={typed[name]}" for name in ("site", "neuron", "reduce") if typed[name]]
+    if typed["session"]:
+        given.append(f"--session={paths.session_path(typed['session'])}")
+    own = paths.absolute(paths.expanded(typed["tokenizer"]))
+    given.append(f"--tokenizer={own if paths.is_there(own) else typed['tokenizer']}")
+    files = [str(paths.absolute(paths.expanded(file))) for file in _paths(typed["files"])]
+    return (*PROGRAM, "import", "--json", *given, "--", *files)
+
+
+def _environment() -> dict[str, str]:
+    from srm_explorer.engine.worker.client import child_environment
+
+    return {**child_environment(), "SRM_EXPLORER_SESSIONS": str(paths.absolute(paths.sessions_folder()))}
+
+
+def read(done: subprocess.CompletedProcess[bytes]) -> _Imported:
+    """What `srm-explorer import --json` made; ExplorerError for its line where it made nothing."""
+    from srm_explorer.engine.session.source_files import imported_line
+
+    said = done.stderr.decode("utf-8", "replace").splitlines()
+    lines = [line.removeprefix(SAID) for line in said if line.startswith(SAID)]
+    if not done.stdout:
+        raise ExplorerError(
+            lines[-1] if lines else "the import failed", remedy="" if lines else "try `srm-explorer import`"
+        )
+    made = json.loads(done.stdout)
+    counts = (made["runs"], made["prompts"], len(made["conditions"]))
+    return _Imported(
+        Path(made["session"]), (imported_line(*counts, len(made["files"]), len(made["not_imported"])), *lines)
+    )
 
 
 def _paths(typed: str) -> list[Path]:

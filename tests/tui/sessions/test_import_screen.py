@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.session import load_session, source_files
 from srm_explorer.engine.session.source_files import Progress
 from srm_explorer.tui.sessions.actions import Chosen
-from srm_explorer.tui.sessions.importing import ImportScreen
+from srm_explorer.tui.sessions.importing import ImportScreen, read
 from srm_explorer.tui.sessions.screen import SessionsScreen
 
 from .conftest import Drive, Host, Shelf
@@ -82,6 +84,28 @@ def test_what_could_not_be_read_is_named_before_it_is_opened(drive: Drive, shelf
         assert app.answers == [Chosen("open", shelf.path("my-captures"))]
 
     run_small(drive, shelf, test)
+
+
+@pytest.mark.process
+def test_texts_are_parted_by_a_models_tokenizer_as_the_command_does(drive: Drive, shelf: Shelf, captures: Path) -> None:
+    text = "core_id,sweep,prompt,output\na,baseline,The door,The man opened the door\na,20,The door,the the the the\n"
+    (captures / "texts.csv").write_text(text)
+
+    async def test(app: Host, pilot: Pilot[None], until: Until) -> None:
+        await pilot.press("i")
+        await until(lambda: isinstance(app.screen, ImportScreen))
+        await pilot.press(*"my captures/texts.csv", "down", *"theirs", "up", "up", *"demo", "enter")
+        await until(lambda: app.answers or "enter  open it" in app.text(), "it is made")
+        session = load_session(shelf.path("theirs"))
+        assert (session.tokenizer, len(session.pieces)) == ("demo", 2)
+
+    run_small(drive, shelf, test)
+
+
+def test_what_the_command_refuses_is_told_in_its_line() -> None:
+    said = b"odd\nsrm-explorer: model.name no/such: there is no such model; check it\n"
+    with pytest.raises(ExplorerError, match=r"^model\.name no/such: there is no such model; check it$"):
+        read(CompletedProcess([], 1, b"", said))
 
 
 def test_an_import_is_told_and_cancelled(

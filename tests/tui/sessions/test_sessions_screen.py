@@ -451,6 +451,14 @@ def test_a_report_and_a_script_are_written(
 ) -> None:
     """Charts ask for the fonts of the system once."""
     monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    say = SessionsScreen.say
+
+    def heard(screen: SessionsScreen, line: str, *rest: Any) -> None:
+        said.append(line)
+        say(screen, line, *rest)
+
+    monkeypatch.setattr(SessionsScreen, "say", heard)
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "interrupted" in app.text())
@@ -461,6 +469,8 @@ def test_a_report_and_a_script_are_written(
     drive(SessionsScreen, test)
     assert "<title>calm" in (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "TransformerBridge" in (tmp_path / "a.py").read_text(encoding="utf-8")
+    assert said[:3] == ["writing a.py", "script written to a.py", "writing a.html"]
+    assert "writing a.html: charts of plane 1 of 1, 50% done" in said[3:-1]
 
 
 def test_a_session_is_packed_and_unpacked_under_another_name(
