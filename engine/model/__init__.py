@@ -12,10 +12,10 @@ import os
 import lazy_loader
 
 # Threads that wait for one another turn in circles, by libgomp's own default for some milliseconds: where another
-# program has the core, each such wait costs a whole time slice, and decoding is three times slower than with this;
+# program has the core, each such wait costs a whole time slice, and decoding is several times slower than with this;
 # fewer turns are slower where nobody else is. It is read when torch is loaded; whoever has said how threads should wait
 # is listened to.
 if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
-    os.environ["GOMP_SPINCOUNT"] = "10000"
+    os.environ["GOMP_SPINCOUNT"] = "3000"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

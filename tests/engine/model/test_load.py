@@ -278,7 +278,7 @@ def test_loading_prints_nothing_on_standard_output(tiny_gpt2_folder: Path, capfd
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
     ids=["ours", "theirs", "a policy"],
 )
 def test_threads_that_wait_give_their_core_up_unless_somebody_says_how(given: dict[str, str], told: str) -> None:
