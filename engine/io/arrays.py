@@ -108,6 +108,8 @@ def read_arrays(path: Path, *, reduce: Reduce | None = None, only: Collection[st
                 yield from _tensors(path, file, reduce, only)
             elif head.startswith(_PICKLE_MAGIC) or path.suffix.lower() in PICKLES:
                 raise pickled(path)
+            elif other := next((named for magic, named in _OTHERS.items() if head.startswith(magic)), None):
+                raise _other(path, *other)
             else:
                 what = "the file is empty" if not head else "this is no .npz, .npy or .safetensors file"
                 raise ExplorerError(what, where=str(path), remedy="save the vectors with numpy.savez")
@@ -137,6 +139,27 @@ def pickled(path: Path) -> ExplorerError:
     )
     what = "this is a pickle, as PyTorch writes it, which is never loaded"
     return ExplorerError(what, where=str(path), remedy=f"convert it in Python: {'; '.join(lines)}")
+
+
+_OTHERS = {
+    b"\x89HDF": (
+        "an HDF5 file",
+        "import h5py, numpy; t = {}; h5py.File(NAME).visititems(lambda k, v: t.update({k.replace('/', '.'): v[()]})"
+        " if isinstance(v, h5py.Dataset) else None); numpy.savez(NEW, **t)",
+    ),
+    b"GGUF": (
+        "a GGUF file, as of control vectors",
+        "import gguf, numpy; numpy.savez(NEW, **{t.name: numpy.array(t.data) for t in gguf.GGUFReader(NAME).tensors})",
+    ),
+}
+"""Formats that are not read, by how they begin: what they are, and the lines that convert them."""
+
+
+def _other(path: Path, named: str, lines: str) -> ExplorerError:
+    lines = lines.replace("NAME", repr(path.name)).replace("NEW", repr(f"{path.stem}.npz"))
+    return ExplorerError(
+        f"this is {named}, which is not read", where=str(path), remedy=f"convert it in Python: {lines}"
+    )
 
 
 def write_npz(path: Path, arrays: Iterable[tuple[str, ArrayLike]]) -> None:

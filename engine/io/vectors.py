@@ -316,6 +316,6 @@ def _vector_of(path: Path, name: str) -> NDArray[np.float64]:
     if named is not None:
         what = f"{named!r} is not a direction: {others[named]}"
         raise ExplorerError(what, where=str(path), remedy="save a [d] vector")
-    known = ", ".join(list(others)[:8])
+    known = ", ".join([*shapes, *others][:8])
     remedy = f"choose one of {known}" if known else "it holds none at all"
     raise ExplorerError(f"it holds no vector {name!r}", where=str(path), remedy=remedy)

@@ -318,7 +318,7 @@ class _Sources:
             what = f"it holds directions that span planes ({', '.join(arrays)}), and no runs"
             remedy = f"import it by itself, or make the plane: --add {path.name}#{next(iter(arrays))} ..."
             raise ExplorerError(what, where=str(path), remedy=remedy)
-        if all(is_table and _is_site(key) for key, (is_table, _) in arrays.items()):
+        if all(_is_site(key, is_table=is_table) for key, (is_table, _) in arrays.items()):
             self._add_sites(path, {key: _joined(blocks) for key, (_, blocks) in arrays.items()})
         else:
             self._add_keys(path, arrays, skipped)
@@ -404,14 +404,14 @@ def _joined(blocks: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def _is_site(key: str) -> bool:
-    """Whether a key names a place in a model, TransformerLens's or the path of a module, and no prompt."""
+def _is_site(key: str, *, is_table: bool = True) -> bool:
+    """Whether a key names a place in a model, TransformerLens's or, of a table, the path of a module; and no prompt."""
     if has_markers(key):
         return False
     try:
         Site.parse(key)
     except SpecValueError:
-        return re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+|hook_\w+", key) is not None
+        return is_table and re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+|hook_\w+", key) is not None
     return True
 
 

@@ -159,6 +159,9 @@ def test_rows_and_columns_of_a_matrix_are_directions(tmp_path: Path, monkeypatch
             read_direction(f"{file}#W_dec[:,4]", tmp_path)
         with pytest.raises(ExplorerError, match=r"is not a direction but a matrix \[9, 4\]; name a row, W_dec\[0\] to"):
             read_direction(f"{file}#W_dec", tmp_path)
+    np.save(tmp_path / "layers.npy", np.ones((2, 4)))
+    with pytest.raises(ExplorerError, match="holds no vector '1'; choose one of layers"):
+        read_direction("layers.npy#1", tmp_path)
     # An array of that very name comes first.
     np.testing.assert_array_equal(read_direction("v.safetensors#W_dec[3]", tmp_path), [0.5] * 4)
 
@@ -174,6 +177,19 @@ def test_a_pickle_of_pytorch_is_refused_with_the_lines_that_convert_it(tmp_path:
     (tmp_path / name).write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(ExplorerError, match="never loaded"):
         list(read_arrays(tmp_path / name))
+
+
+@pytest.mark.parametrize(("begins", "said"), [(b"\x89HDF\r\n\x1a\n", "HDF5"), (b"GGUF\x03\0\0\0", "control vectors")])
+def test_formats_that_are_not_read_are_called_so_with_the_lines_that_convert_them(
+    tmp_path: Path, begins: bytes, said: str
+) -> None:
+    (tmp_path / "v 1.bin5").write_bytes(begins + bytes(60))
+    with pytest.raises(ExplorerError, match=said) as caught:
+        list(read_arrays(tmp_path / "v 1.bin5"))
+    code = caught.value.remedy.partition(": ")[2]
+    compile(code, "remedy", "exec")
+    assert "'v 1.bin5'" in code
+    assert "'v 1.npz'" in code
 
 
 def test_the_lines_that_convert_a_pickle_take_the_vectors_of_whatever_dictionary(

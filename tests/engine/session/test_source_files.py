@@ -237,6 +237,11 @@ def test_arrays_by_site_are_the_same_runs_at_several_places(tmp_path: Path) -> N
     assert {site: held.tobytes() for site, held in session.vectors().items()} == {
         "blocks.1.mlp.hook_post": post.tobytes(), "blocks.1.hook_resid_post": stream.tobytes(),
     }  # fmt: skip
+    np.savez(tmp_path / "one.npz", **{"blocks.1.mlp.hook_post": post[0], "blocks.1.hook_resid_post": stream[0]})
+    one = import_session([tmp_path / "one.npz"]).session.vectors()
+    assert {site: held.tobytes() for site, held in one.items()} == {
+        "blocks.1.mlp.hook_post": post[0].tobytes(), "blocks.1.hook_resid_post": stream[0].tobytes(),
+    }  # fmt: skip
     tokens = np.random.default_rng(0).normal(size=(2, 3, 8)).astype(np.float32)
     np.savez(tmp_path / "t.npz", **{"transformer.h.11.mlp.act": tokens})
     with pytest.raises(ExplorerError, match="--reduce mean"):
