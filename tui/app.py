@@ -15,6 +15,8 @@ from textual import events, messages
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widgets import Input
@@ -35,8 +37,9 @@ from srm_explorer.tui.settings import (
     settings_path,
     unknown_keys,
 )
-from srm_explorer.tui.terminal import jobs, replies, selecting, textual_patches, wide_text
+from srm_explorer.tui.terminal import replies, selecting, textual_patches, wide_text
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
+from srm_explorer.tui.terminal.driver import TerminalDriver
 from srm_explorer.tui.terminal.jobs import JobControl
 from srm_explorer.tui.terminal.replies import TerminalReply
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
@@ -82,7 +85,6 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         textual_patches.install_whole_paste()
         replies.install(self.driver_class)
         wide_text.install()
-        jobs.install()
         selecting.install()
         self._jobs = JobControl(self)
         self.stills = Stills(self)
@@ -93,6 +95,10 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         self.explorer = ExplorerScreen(self._start, hints=self.settings.hints_left > 0)
         self.status = 0
         self._is_used = False
+
+    def get_driver_class(self) -> type[Driver]:
+        driver = super().get_driver_class()
+        return TerminalDriver if driver is LinuxDriver else driver
 
     @property
     def available_themes(self) -> dict[str, Theme]:
@@ -127,6 +133,10 @@ class ExplorerApp(KeyOrder[ExitSummary]):
 
     def on_terminal_reply(self, reply: TerminalReply) -> None:
         self.stills.take(reply.sequence)
+
+    def on_terminal_gone(self) -> None:
+        """End as by a hangup, whose signal may be ignored or not meant for this process."""
+        self._end(128 + signal.SIGHUP)
 
     def _display(self, screen: Screen[object], renderable: Any) -> None:
         super()._display(screen, renderable)

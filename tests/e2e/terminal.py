@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,16 @@ class Terminal:
     @property
     def text(self) -> str:
         return "\n".join(self.lines)
+
+    @property
+    def foreground_group(self) -> int:
+        """The processes that have the terminal."""
+        return os.tcgetpgrp(self._child.child_fd)
+
+    @property
+    def waits_for_lines(self) -> bool:
+        """Whether keys are read by whole lines, as programs without a screen read them."""
+        return bool(termios.tcgetattr(self._child.child_fd)[3] & termios.ICANON)
 
     def press(self, *keys: str) -> None:
         """Press keys by name, or type a text."""

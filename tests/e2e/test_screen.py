@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import math
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -195,6 +197,33 @@ def test_screens_that_are_gone_change_nothing(
     assert_same_results(saved(bench), undisturbed(bench))
 
 
+@pytest.mark.parametrize("heed", ["trap - HUP", "trap '' HUP"])
+def test_a_terminal_that_is_closed_ends_the_screen_as_a_hangup(bench: Bench, office: Path, heed: str) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(bench.folder)
+        env = {**environment(), "TMPDIR": str(office), "TERM": "xterm-256color"}
+        os.execvpe("sh", ["sh", "-c", f"{heed}; exec {COMMAND} open"], env)
+    termios.tcsetwinsize(terminal, (24, 80))
+    shown = b""
+    while b"Prompts" not in shown:
+        shown += os.read(terminal, 65536)
+    os.close(terminal)
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        ended.append(status)
+        return bool(found)
+
+    try:
+        until(has_ended, "the end")
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    assert os.waitstatus_to_exitcode(ended[-1]) == 128 + signal.SIGHUP
+
+
 def test_a_killed_worker_is_told_and_its_run_goes_on(
     bench: Bench,
     warm_worker: None,
@@ -243,6 +272,11 @@ def test_two_screens_and_a_command_line_share_one_worker_and_lose_nothing(
     assert len(worker_pids(office)) == 1
     assert_same_results(saved(bench), undisturbed(bench))
     assert len(bench.session("line").runs) == 2 * PROMPTS
+
+
+def state_of(pid: int) -> str:
+    """R, S, T and so on, as the system has it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def rows_marked(text: str) -> list[str]:
@@ -374,6 +408,17 @@ def test_the_shell_has_the_terminal_while_the_screen_is_suspended_and_the_run_go
         until(lambda: not shell.left_in_order(), "the screen")
         until(lambda: left_panes() == before, lambda: f"the screen as it was:\n{shell.text}")
         until(lambda: all(shell.lines[:-3]) and "ready>" not in shell.text, lambda: f"the whole screen:\n{shell.text}")
+    # Stopped by others, and continued behind the shell, whose keys it reads not: it waits for `fg`.
+    group = shell.foreground_group
+    for typed in ("", "echo\r"):
+        os.killpg(group, signal.SIGSTOP)
+        shell.wait_for("Stopped")
+        os.killpg(group, signal.SIGCONT)
+        shell.press(typed)
+        until(lambda: state_of(group) == "T", "the stop")
+        shell.press("clear\r", "fg\r")
+        until(lambda: shell.foreground_group == group and not shell.waits_for_lines, "a terminal of keys")
+        until(lambda: left_panes() == before, lambda: f"the screen as it was:\n{shell.text}")
     shell.press("ctrl+z")
     shell.wait_for("Stopped")
     hold.end()

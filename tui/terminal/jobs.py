@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 import sys
@@ -13,16 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from textual.app import SuspendNotSupported
-from textual.drivers.linux_driver import LinuxDriver
 
 if TYPE_CHECKING:
     from textual.app import App
 
 _SOON = 0.01
 """Seconds in which a signal comes that was sent."""
-
-_JUST_NOW = 0.5
-"""Seconds after `fg` in which its signal is known already."""
 
 
 class JobControl:
@@ -35,7 +30,8 @@ class JobControl:
     def __init__(self, app: App[Any]) -> None:
         self._app = app
         self._continued = False
-        self._begun = -math.inf
+        self._known = 0
+        self._is_over = False
 
     def watch(self) -> None:
         """Take the signals from now on, where the screen is on a terminal."""
@@ -47,6 +43,7 @@ class JobControl:
 
     def leave(self) -> None:
         """Take no signals any more: a terminal taken anew while the program ends keeps it from ending."""
+        self._is_over = True
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTSTP, signal.SIGCONT):
             loop.remove_signal_handler(number)
@@ -54,16 +51,17 @@ class JobControl:
     @contextmanager
     def left_to_the_system(self) -> Generator[None]:
         """Leave the signals to the system while others have the terminal: an editor that is stopped stops us too."""
-        self.leave()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTSTP)
         try:
             yield
         finally:
-            self._begun = time.monotonic()
             self.watch()
 
     def stop(self) -> bool:
         """Give the terminal back as it was and stop until `fg`; False where no shell could bring the program back."""
         self._continued = False
+        if self._is_over:
+            return True
         try:
             with self._app.suspend():
                 signal.signal(signal.SIGCONT, self._note)
@@ -90,10 +88,23 @@ class JobControl:
 
     def _note(self, *_: object) -> None:
         self._continued = True
+        # The event loop hears of it too, once it goes on.
+        self._known += 1
 
     def _begin_again(self) -> None:
-        """Take the terminal anew: others had it while the program was stopped by a signal that tells nobody."""
-        if time.monotonic() - self._begun > _JUST_NOW and not _in_background():
+        """Take the terminal anew: others had it while the program was stopped by a signal that tells nobody.
+
+        Who was continued behind a shell, as by `kill -CONT`, stops again: it has no terminal, and a shell tells its
+        `fg` to what is stopped alone.
+        """
+        if self._is_over:
+            # It came together with the signal that ends the program.
+            return
+        if self._known:
+            self._known -= 1
+        elif _in_background():
+            os.kill(0, signal.SIGTTIN)
+        else:
             with self._app.suspend():
                 pass
 
@@ -103,18 +114,3 @@ def _in_background() -> bool:
         return os.tcgetpgrp(sys.__stdin__.fileno()) != os.getpgrp()  # pyright: ignore[reportOptionalMemberAccess]
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def install() -> None:
-    """Have every screen leave the terminal without the mouse's pixels, which Textual turns on alone."""
-    LinuxDriver._disable_mouse_support = _disable_mouse_support
-
-
-def _disable_mouse_support(self: LinuxDriver) -> None:
-    _ORIGINAL(self)
-    if self._mouse_pixels:
-        self.write("\x1b[?1016l")
-        self._mouse_pixels = False
-
-
-_ORIGINAL = LinuxDriver._disable_mouse_support

@@ -27,7 +27,6 @@ from textual._xterm_parser import (
     _re_terminal_mode_response,
 )
 from textual.driver import Driver
-from textual.drivers.linux_driver import LinuxDriver
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys, _character_to_key
 from textual.message import Message
 
@@ -337,14 +336,14 @@ def _with_alt(character: str) -> events.Key:
     return events.Key(f"alt+shift+{name.lower()}" if len(name) == 1 and name.isupper() else f"alt+{name}", None)
 
 
-def _lasting_decoder(name: str) -> Callable[[], codecs.IncrementalDecoder]:
+def lasting_decoder(name: str = "utf-8") -> Callable[[], codecs.IncrementalDecoder]:
     """A decoder that marks bytes which are no text: Textual's own ends the program at the first of them."""
     return lambda: codecs.getincrementaldecoder(name)(errors="surrogateescape")
 
 
-def install(driver: type[Driver] = LinuxDriver) -> None:
-    """Have every screen read keys through it, of a terminal or of a page, as its driver is."""
+def install(driver: type[Driver]) -> None:
+    """Have every screen read keys through it that reads as one of Textual's drivers does, as a page is."""
     for module in (cast("Any", sys.modules[base.__module__]) for base in driver.__mro__):
         if hasattr(module, "XTermParser"):
             module.XTermParser = KeyParser
-            module.getincrementaldecoder = _lasting_decoder
+            module.getincrementaldecoder = lasting_decoder

@@ -115,12 +115,18 @@ class LastingWriter(WriterThread):
         return not self._queue.empty()
 
     def run(self) -> None:
-        """Write until the end, or until nobody can read it; then drop what comes."""
-        try:
-            super().run()
-        except OSError:
-            while self._queue.get() is not None:
-                pass
+        """Write until the end; where nobody can read it any more, drop what comes."""
+        is_there = True
+        while (text := self._queue.get()) is not None:
+            try:
+                if is_there:
+                    self._file.write(text)
+                    if self._queue.empty():
+                        self._file.flush()
+            except OSError:
+                is_there = False
+        with contextlib.suppress(OSError):
+            self._file.flush()
 
 
 class QuietFocus(Widget):

@@ -47,6 +47,22 @@ def test_nobody_waits_for_a_terminal_that_is_gone() -> None:
     assert file.written == ["line 0"]
 
 
+def test_nobody_waits_for_a_terminal_that_goes_with_the_last_that_is_written() -> None:
+    class Full(GoneTerminal):
+        def flush(self) -> None:
+            raise OSError(5, "Input/output error")
+
+    file: Any = Full()
+    writer = LastingWriter(file)
+    # Both wait when it begins: nothing is sent on its way before the end.
+    writer.write("line")
+    writer._queue.put(None)
+    writer.start()
+    writer.join(10)
+    assert not writer.is_alive()
+    assert file.written == ["line"]
+
+
 def test_the_app_writes_through_it() -> None:
     ExplorerApp()
     assert LinuxDriver.start_application_mode.__globals__["WriterThread"] is LastingWriter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,12 +10,12 @@ from hypothesis import strategies as st
 from textual import constants, events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
-from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
 from srm_explorer.tui.app import ExplorerApp
 from srm_explorer.tui.terminal import replies
-from srm_explorer.tui.terminal.replies import KeyParser
+from srm_explorer.tui.terminal.driver import TerminalDriver
+from srm_explorer.tui.terminal.replies import KeyParser, lasting_decoder
 
 ST, BEL = "\x1b\\", "\x07"
 STRINGS = [
@@ -166,8 +165,7 @@ def test_a_long_string_is_dropped_to_its_end_however_slow_it_comes(reply: str, c
 
 
 def test_bytes_that_are_no_text_are_no_keys() -> None:
-    replies.install()
-    decoder: Any = LinuxDriver.run_input_thread.__globals__["getincrementaldecoder"]("utf-8")()
+    decoder = lasting_decoder()()
     for sent in (b"s\xff\xc3t", b"s\xe9\x80t", b"s\x9d11;rgb:1e1e\x9ct", b"s\x9b97;1:3ut", b"s\x901$r q\x9ct"):
         assert keys([*KeyParser().feed(decoder.decode(sent))]) == ["s", "t"]
 
@@ -265,5 +263,5 @@ def test_the_mouse_is_read_as_before() -> None:
 
 
 def test_the_app_reads_through_it() -> None:
-    ExplorerApp()
-    assert LinuxDriver.run_input_thread.__globals__["XTermParser"] is KeyParser
+    assert ExplorerApp().driver_class is TerminalDriver
+    assert TerminalDriver.run_input_thread.__globals__["KeyParser"] is KeyParser
