@@ -7,11 +7,12 @@ import sys
 
 
 def note(line: str) -> None:
-    """Print one line on standard error, after what is on standard output so far."""
+    """Print one line on standard error, after what is on standard output so far; nobody is told where that is gone."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    sys.stderr.write(f"srm-explorer: {visible(line)}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"srm-explorer: {visible(line)}\n")
+        sys.stderr.flush()
 
 
 def visible(text: str) -> str:

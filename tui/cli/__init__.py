@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from srm_explorer.engine.errors import NO_WINDOWS, ExplorerError, device_fault, is_limited, is_out_of_memory, unreached
-from srm_explorer.tui.cli.output import flush, note
+from srm_explorer.tui.cli.output import flush, note, unwritten
 
 if TYPE_CHECKING:
     from srm_explorer.tui.cli import (  # noqa: F401
@@ -58,36 +58,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform == "win32":
         note("; ".join(NO_WINDOWS))
         return 1
-    if not _has_output():
-        return 1
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a stand-in, not a crash.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
+        return _told(arguments) if _has_output() else 1
+    finally:
+        _drop_unwritten()
+
+
+def _told(arguments: Sequence[str]) -> int:
+    """Run a command and tell what a user can cause."""
+    try:
         status = _run(arguments)
         flush()
     except ExplorerError as error:
         note(str(error))
-        _silence_output_if_broken()
         return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has seen enough (`| head`); what is still buffered must not be tried again at exit.
-        _silence_output()
+        # The reader has seen enough (`| head`).
         return 1
     except (MemoryError, RuntimeError, ImportError, OSError, SystemError) as error:
         # What an import says that ran out of memory halfway depends on where it was.
-        refused = unreached(error) if isinstance(error, OSError) else device_fault(error)
+        refused = (unreached(error) or unwritten(error)) if isinstance(error, OSError) else device_fault(error)
         if refused is not None:
             note(str(refused))
-            _silence_output_if_broken()
             return 1
         if not is_out_of_memory(error) and not (isinstance(error, SystemError) and is_limited()):
             raise
         note(str(ExplorerError("there is not enough memory", remedy="free some, or raise what `ulimit -v` allows")))
-        _silence_output_if_broken()
         return 1
     return status
 
@@ -103,11 +105,11 @@ def _has_output() -> bool:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    for name, mode in (("stdin", "r"), ("stderr", "w")):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  (as long as we live)
     if was_closed:
-        sys.stderr.write("srm-explorer: standard output is closed; send it elsewhere (> /dev/null drops it)\n")
+        note("standard output is closed; send it elsewhere (> /dev/null drops it)")
     return not was_closed
 
 
@@ -130,15 +132,13 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _silence_output_if_broken() -> None:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _silence_output()
-
-
-def _silence_output() -> None:
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+def _drop_unwritten() -> None:
+    """Let go of what nobody takes: Python tries it again at its end, and makes the exit status 120 of it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)

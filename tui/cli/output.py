@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -154,6 +155,12 @@ def _write(text: str) -> None:
         raise
     except OSError as error:
         raise _unwritable(error) from None
+
+
+def unwritten(error: OSError) -> ExplorerError | None:
+    """What keeps the output from being written by others than `say`, a library's help say; None for other errors."""
+    is_of_output = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    return _unwritable(error) if is_of_output else None
 
 
 def _unwritable(error: OSError) -> ExplorerError:

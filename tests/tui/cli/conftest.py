@@ -77,8 +77,7 @@ def srm_process() -> Callable[..., subprocess.Popen[str]]:
             text=True,
             cwd=Path(__file__).parents[3],
             stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            **options,
+            **{"stderr": subprocess.PIPE, **options},
         )
 
     return start

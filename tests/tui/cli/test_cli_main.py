@@ -120,13 +120,18 @@ def test_a_reader_that_left_is_no_noise(srm_process: Callable[..., subprocess.Po
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_output_that_cannot_be_written_is_one_line(srm_process: Callable[..., subprocess.Popen[str]]) -> None:
+@pytest.mark.parametrize("command", [["prompts", "list", "--json"], ["--version"]])
+def test_output_that_cannot_be_written_is_one_line(
+    srm_process: Callable[..., subprocess.Popen[str]], command: list[str]
+) -> None:
     with Path("/dev/full").open("w") as full:
-        process = srm_process("prompts", "list", "--json", stdout=full)
+        process = srm_process(*command, stdout=full)
         told = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 1
-    assert told.count("\n") == 1
-    assert "no space left" in told
+        assert process.returncode == 1
+        assert told.count("\n") == 1
+        assert "no space left" in told
+        nowhere = srm_process(*command, stdout=full, stderr=full)
+        assert nowhere.wait(PATIENCE) == 1
 
 
 def holds_open(pid: int, path: Path) -> bool:
