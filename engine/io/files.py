@@ -47,8 +47,8 @@ LEFTOVER_AGE = 86_400.0
 def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     """Replace a file by another in one step: at any instant the name shows the old content or the new, whole.
 
-    The content goes to a temporary name in the same folder, is synced, renamed, and the folder synced. A link is
-    followed; a new file gets the usual permissions, an old one keeps its own.
+    The content goes to a `Draft` in the same folder, is synced, renamed, and the folder synced. A link is followed; a
+    new file gets the usual permissions, an old one keeps its own.
 
     Args:
         path: the file; missing folders are made.
@@ -187,26 +187,76 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class Draft:
+    """A file that is written before it has a name: a process that is killed amid it leaves nothing.
+
+    Where the system has no such files, as on network disks and outside Linux, it has a name of its own meanwhile.
+
+    Attributes:
+        file: to write to.
+
+    Args:
+        folder: where it will be, which is there; what was left of others there, a day ago, is removed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        _remove_leftovers(folder)
+        # A short name: that of the file may already be as long as the file system allows.
+        self._temporary = folder / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
+        self._is_named = False
+        try:
+            descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        except (AttributeError, OSError):
+            # Whatever else keeps it from being made is told of the name.
+            descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            self._is_named = True
+        self.file: BinaryIO = os.fdopen(descriptor, "wb")
+
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.file.close()
+        finally:
+            if self._is_named:
+                self._temporary.unlink(missing_ok=True)
+
+    def finish(self) -> Path:
+        """Have what was written on the disk whole, under a name of its own that is to be linked or renamed at once."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        if not self._is_named:
+            self._is_named = True
+            descriptor = self.file.fileno()
+            try:
+                # Python follows the link in /proc, as it has to, where it is told a folder too, which is not used.
+                os.link(f"/proc/self/fd/{descriptor}", self._temporary, src_dir_fd=descriptor, follow_symlinks=True)
+            except OSError:
+                self._copy()
+        return self._temporary
+
+    def _copy(self) -> None:
+        """Write it anew with a name: no /proc is there, or no link to what has no name is allowed."""
+        descriptor = self.file.fileno()
+        with self._temporary.open("xb") as copy:
+            os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(descriptor).st_mode))
+            at = 0
+            while block := os.pread(descriptor, 1 << 20, at):
+                at += copy.write(block)
+            copy.flush()
+            os.fsync(copy.fileno())
+
+
 def _replace(target: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
-    # A short name of its own: the target's may already be as long as the file system allows.
-    temporary = target.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(6)}")
-    _remove_leftovers(target.parent)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with contextlib.suppress(FileNotFoundError):
-                os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
-            if callable(content):
-                content(file)
-            else:
-                file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
+    with Draft(target.parent) as draft:
         with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
+            os.fchmod(draft.file.fileno(), target.stat().st_mode & 0o7777)
+        if callable(content):
+            content(draft.file)
+        else:
+            draft.file.write(content)
+        draft.finish().replace(target)
     sync_folder(target.parent)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from srm_explorer.engine.figures.paper import (
     figure_bytes,
     unseen_characters,
 )
-from srm_explorer.engine.io.files import CsvWriter, as_explorer_error, sync_folder, write_atomic
+from srm_explorer.engine.io.files import CsvWriter, Draft, as_explorer_error, sync_folder, write_atomic
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.charts.picture import Picture, svg_of
 from srm_explorer.tui.charts.scene import Scene
@@ -193,15 +192,9 @@ def write_new(path: Path, content: bytes) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            written = _named(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with Draft(path.parent) as draft:
+            draft.file.write(content)
+            written = _named(draft.finish(), path)
         sync_folder(path.parent)
     except OSError as error:
         raise as_explorer_error(error, path) from None

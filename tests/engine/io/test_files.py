@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis.strategies import binary
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import check_writable, csv_cell, read_text, sha256_of, write_atomic
+from srm_explorer.engine.io.files import Draft, check_writable, csv_cell, read_text, sha256_of, write_atomic
 
 SMALL = 64 * 1024
 """Bytes a file may have in the tests that run out of space."""
@@ -117,6 +117,57 @@ def test_what_a_killed_save_left_is_removed_after_a_day(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     write_atomic(tmp_path / "kept.json", b"whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-2-bb", "kept.json"]
+
+
+@pytest.fixture
+def no_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network disk, and outside Linux."""
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+
+
+def test_a_killed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        os.close(os.open(tmp_path, getattr(os, "O_TMPFILE", 0) | os.O_RDWR))
+    except OSError:
+        pytest.skip("files without a name are not to be had here")
+
+    def stop(file: BinaryIO) -> None:
+        file.write(b"x" * 100_000)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    pid = os.fork()
+    if pid == 0:
+        write_atomic(tmp_path / "file", stop)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert not names(tmp_path)
+    # What is not killed is written once.
+    monkeypatch.delattr(Draft, "_copy")
+    write_atomic(tmp_path / "file", b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_a_file_is_the_same_where_no_file_is_without_a_name(tmp_path: Path, no_nameless_files: None) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    path.chmod(0o640)
+    write_atomic(path, b"new")
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"new", 0o640)
+    assert names(tmp_path) == {"file"}
+
+
+def test_a_file_is_the_same_where_what_has_no_name_may_get_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    path.chmod(0o640)
+    monkeypatch.setattr(os, "link", refuse)
+    write_atomic(path, b"new" * 1_000_000)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"new" * 1_000_000, 0o640)
+    assert names(tmp_path) == {"file"}
 
 
 @pytest.mark.parametrize("kind", ["pipe", "open pipe", "device", "folder"])
