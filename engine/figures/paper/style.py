@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, first_line
 from srm_explorer.engine.figures.curves import Curve, LegendEntry, Role
 
 ColumnWidth: TypeAlias = Literal["single", "double"]
@@ -71,7 +71,8 @@ def matplotlib() -> Any:
     """The library, which takes a second to load.
 
     Raises:
-        ExplorerError: it is not installed, or there is no folder at all that it could keep its list of fonts in.
+        ExplorerError: it is not installed, there is no folder at all that it could keep its list of fonts in, or
+            MPLBACKEND names nothing that it knows.
     """
     # No window is ever opened, whatever backend the user's settings name.
     os.environ.setdefault("MPLBACKEND", "agg")
@@ -81,12 +82,16 @@ def matplotlib() -> Any:
         return import_module("matplotlib")
     except ImportError:
         raise _not_installed() from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         # The next attempt would trip over the parts that were loaded.
         for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
             del sys.modules[name]
-        what = f"matplotlib cannot be loaded: {str(error).partition(';')[0]}"
-        raise ExplorerError(what, remedy="set MPLCONFIGDIR to a folder that can be written") from error
+        no_folder = isinstance(error, OSError)
+        raise ExplorerError(
+            f"matplotlib cannot be loaded: {first_line(error).partition(';')[0]}",
+            where="" if no_folder else "MPLBACKEND",
+            remedy="set MPLCONFIGDIR to a folder that can be written" if no_folder else "unset it, or set it to agg",
+        ) from error
 
 
 _OF_ITS_CACHE = (

@@ -320,3 +320,29 @@ def test_where_fonts_cannot_be_remembered_is_no_matter_and_without_any_folder_on
     assert done.stderr == ""
     assert "matplotlib cannot be loaded" in done.stdout
     assert done.stdout.endswith("set MPLCONFIGDIR to a folder that can be written\n")
+
+
+UNKNOWN = """
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.paper.style import matplotlib
+for _ in range(2):
+    try:
+        matplotlib()
+    except ExplorerError as error:
+        print(error)
+"""
+
+
+def test_a_backend_that_matplotlib_does_not_know_is_one_line_each_time(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNKNOWN],
+        env={**os.environ, "MPLBACKEND": "nosuch"},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    first, second = done.stdout.splitlines()
+    assert first == second
+    assert first.startswith("MPLBACKEND: matplotlib cannot be loaded: ")
+    assert first.endswith("unset it, or set it to agg")
