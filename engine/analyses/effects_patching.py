@@ -14,7 +14,7 @@ from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import ComputedTest, Session, record_tests, repeated_prompts
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
-from srm_explorer.engine.stats.unit_means import LEAST_UNITS, mean_effect, ratio_of_means
+from srm_explorer.engine.stats.unit_means import LEAST_UNITS, known_means, mean_effect, ratio_of_means
 
 Floats = NDArray[np.float64]
 
@@ -119,7 +119,7 @@ def patching_tables(
             # Where the runs do not differ beyond rounding, a share is rounding over rounding.
             known = (share.ratio, share.low, share.high) if differs[at].any() else (np.nan,) * 3
             numbers = (effect.mean, effect.low, effect.high, effect.p, each, *known)
-            head = (condition.label, DONE[name], int(effect.units), float(np.nanmean(denominator)))
+            head = (condition.label, DONE[name], int(effect.units), _number(float(known_means(denominator))))
             lines.append((*head, *(_number(float(number)) for number in numbers)))
     notes = _notes(session, found, differs, counted.caption, resamples, seed)
     notes = (*notes, counted.problem) if counted.problem else notes

@@ -14,7 +14,7 @@ from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import ComputedTest, Counted, Session, record_tests, unit_warnings
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
-from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, mean_effect, ratio_of_means
+from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, known_means, mean_effect, ratio_of_means
 
 Floats = NDArray[np.float64]
 
@@ -173,7 +173,7 @@ _ODDS = "log-odds: change of ln(p / (1 - p)) against all other tokens of the mod
 
 
 def _effect_row(ends: Sequence[Floats], effect: MeanEffect, number: int, q: Floats) -> list[CellValue]:
-    levels = [_number(float(np.nanmean(end[:, number]))) if np.isfinite(end[:, number]).any() else None for end in ends]
+    levels = [_number(float(known_means(end[:, number]))) for end in ends]
     numbers = (effect.mean[number], effect.low[number], effect.high[number], effect.p[number], q[number])
     return [int(effect.units[number]), *levels, *map(_number, numbers)]
 
@@ -201,7 +201,6 @@ def _notes(
     ]
     if counted.problem:
         notes.append(counted.problem)
-    notes += unit_warnings(session)
     if len(found.tokens) > 2:
         notes.insert(0, "the first token less each of the others")
     if len(found.tokens) == 1:
@@ -241,17 +240,17 @@ def _direct_table(
             continue
         stacked = np.concatenate([parts[at], observed[at, None]], axis=1)
         per_unit = found.of_units(stacked.reshape(len(at), -1), at).reshape(-1, len(PARTS) + 1, len(names))
-        means = np.nanmean(per_unit, axis=0)
+        means = known_means(per_unit)
         effect = mean_effect(per_unit[:, 0], found.stratum, resamples=resamples, seed=seed)
         for number, name in enumerate(names):
             direct, norm, later, seen = means[:, number].tolist()
-            row: list[CellValue] = [condition.label, name, seen, direct]
-            row += [_number(effect.low[number]), _number(effect.high[number]), norm, later]
+            row: list[CellValue] = [condition.label, name, _number(seen), _number(direct)]
+            row += map(_number, (effect.low[number], effect.high[number], norm, later))
             share = ratio_of_means(
                 per_unit[:, 0, number], per_unit[:, -1, number], found.stratum, resamples=resamples, seed=seed
             )
             row += map(_number, (share.ratio, share.low, share.high))
-            rows.append((*row, *([] if found.cap is None else [seen - direct - norm - later])))
+            rows.append((*row, *([] if found.cap is None else [_number(seen - direct - norm - later)])))
     notes = [
         "direct: value x W_out x the last norm's gain x W_U, with the norm's division as each run had it, less the same"
         " in the untouched model; a norm after W_out has its gain and its division there too",

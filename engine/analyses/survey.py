@@ -444,6 +444,12 @@ def _notes(asked: _Settings) -> list[str]:
         )
     elif bool(tables.chose.any()):
         notes.append("on all texts, those among them on which it was chosen who went on: ranks of these flatter")
+    whole = numbers.by_measure["kl" if numbers.depth == "forced" else "changed"]
+    if broken := int(np.isnan(whole).sum()):
+        notes.append(
+            f"{broken:,} of {whole.size:,} texts are left out, of which logits were NaN: choose smaller values, or"
+            " dtype float32"
+        )
     if ranks.family < len(numbers.cells):
         notes.append(f"{count_of(len(numbers.cells) - ranks.family, 'neuron')} without a finite number have no rank")
     notes.append(

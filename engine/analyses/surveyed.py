@@ -15,6 +15,7 @@ from srm_explorer.engine.experiment import Condition, Site, survey_settings
 from srm_explorer.engine.experiment.survey import Cell, Chosen, Depth, chosen
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.session import ForcedScores, FreeRuns, Session, SurveyTables, prompt_units
+from srm_explorer.engine.session.survey import BROKEN
 from srm_explorer.engine.stats.survey import FamilyRanks, rank_family
 
 Floats = NDArray[np.float64]
@@ -125,7 +126,7 @@ class Survey:
             forced = self.tables.forced
             assert forced is not None
             at = self.texts
-            own = {"kl": forced.kl, "logp": -forced.logp, "flips": forced.flips}
+            own = {"kl": forced.kl, "logp": -forced.logp, "flips": np.where(np.isnan(forced.kl), np.nan, forced.flips)}
             changes, cells, unit, texts = forced.change, forced.cells, self.unit, self.texts
         else:
             free = self.tables.free
@@ -136,8 +137,9 @@ class Survey:
             unit = _numbered(self.unit[shared])
             at = np.array([of_text[text] for text in texts.tolist()], np.int64)
             parted = np.where(free.parted < 0, np.nan, free.parted + 1.0)
-            own = {"changed": (free.parted >= 0).astype(np.float64), "parted": parted, "tokens": free.tokens}
-            changes, cells = free.change, free.cells
+            own = {"changed": free.parted >= 0, "parted": parted, "tokens": free.tokens}
+            own = {name: np.where(free.parted == BROKEN, np.nan, numbers) for name, numbers in own.items()}
+            changes, cells = np.where(free.parted == BROKEN, np.nan, free.change), free.cells
         by_site = {site: changes[place][:, :, at].astype(np.float64) for place, site in enumerate(sites)}
         measures = {name: np.asarray(values, np.float64)[:, :, at] for name, values in own.items()}
         if self.site:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +41,7 @@ from srm_explorer.engine.runs.survey import (
 from srm_explorer.engine.runs.units import Reading
 from srm_explorer.engine.session import PromptRecord, RunRecord, Session, SurveyTables
 from srm_explorer.engine.session.session import seen_prompts
-from srm_explorer.engine.session.survey import SKETCH, sketch_directions, text_arrays
+from srm_explorer.engine.session.survey import BROKEN, SKETCH, sketch_directions, text_arrays
 from srm_explorer.engine.stats.text import first_divergence
 
 MOST_READ = 64_000_000
@@ -431,7 +432,8 @@ class _FreeTable:
         own = self.part.texts.tokens[text]
         parted = first_divergence(row.tokens, own)
         self.tokens[at] = len(row.tokens)
-        self.parted[at] = -1 if parted is None else parted
+        is_broken = row.margin is not None and math.isnan(row.margin)
+        self.parted[at] = BROKEN if is_broken else -1 if parted is None else parted
         self.text_hash[at] = text_hash(row.tokens)
         captured = [np.asarray(vector, np.float64) for vector in row.captured]
         for site, (vector, bases) in enumerate(zip(captured, self.part.baseline, strict=True)):

@@ -15,6 +15,9 @@ from srm_explorer.engine.session.standing import Standing
 SURVEY = "survey/"
 """Begins the names, among saved vectors, of a survey's tables."""
 
+BROKEN = -2
+"""Stands for where a text parts from the baseline's, where its logits were NaN: it is none of the model's."""
+
 SKETCH = 16
 """Numbers of a sketch."""
 
@@ -73,7 +76,8 @@ class FreeRuns:
         cells: [k] places of the finished cells in the plan, ascending.
         texts: [m] places of the texts they ran on among those of the plan: all, or the other half.
         tokens: [k, value, m] how many were written.
-        parted: [k, value, m] the first token that differs from the baseline's, from 0; -1 where none does.
+        parted: [k, value, m] the first token that differs from the baseline's, from 0; -1 where none does,
+            `BROKEN` where the logits of a token were NaN.
         text_hash: [k, value, m] of the token ids: equal texts have equal ones.
         change: [site, k, value, m] length of the change of the mean captured vector over the baseline's length.
         norm: [site, k, value, m] length of the mean captured vector.

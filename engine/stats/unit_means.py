@@ -54,6 +54,13 @@ class MeanEffect:
     level: float
 
 
+def known_means(values: Floats) -> Floats:
+    """[...] means over units, [unit, ...], of those that are finite; NaN where none is."""
+    known = np.isfinite(values)
+    total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
 def mean_effect(
     values: ArrayLike,
     stratum: ArrayLike | None = None,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from srm_explorer.engine.analyses.survey import survey_study
+from srm_explorer.engine.analyses.surveyed import survey_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.model.tokenizer import load_tokenizer
@@ -31,6 +33,7 @@ from srm_explorer.engine.session.survey import sketch_directions
 if TYPE_CHECKING:
     from srm_explorer.engine.execution.replay import Replay
     from srm_explorer.engine.experiment import Experiment
+    from srm_explorer.engine.experiment.survey import Depth
 
     from ..conftest import Lab
 
@@ -88,6 +91,22 @@ def test_written_texts_are_those_of_an_experiment_on_the_neuron_alone(lab: Lab) 
                 if place in free.kept:
                     row = free.kept.tolist().index(place)
                     np.testing.assert_allclose(free.vectors[site][row][at[1:]], vectors[number], atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", ["forced", "free"])
+def test_texts_whose_logits_are_no_numbers_are_left_out_of_every_measure_and_that_is_told(
+    lab: Lab, depth: Depth
+) -> None:
+    """The norms behind square what the first layer's neurons are given: no number holds that."""
+    clamp = {**SIGMA, "values": [2, 1e200], "unit": "raw"}
+    session = lab.session(lab.experiment(clamp, survey={"neurons": "3..5", "layers": "0", "depth": depth}))
+    numbers = survey_of(session).numbers(depth)
+    for name in set(numbers.by_measure) - {"change", "parted"}:
+        assert np.isfinite(numbers.by_measure[name][:, 0]).all()
+        assert np.isnan(numbers.by_measure[name][:, 1]).all()
+    notes = survey_study(session, {"value": "+2"})["tables"][0]["notes"]
+    told = f"{3 * len(numbers.texts)} of {6 * len(numbers.texts)} texts are left out, of which logits were NaN"
+    assert any(note.startswith(told) for note in notes)
 
 
 def test_values_in_sigma_are_each_neurons_own(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import stats
 
 from srm_explorer.engine.stats.permutation import sign_flip_test
 from srm_explorer.engine.stats.resampling import bootstrap_weights
-from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, mean_effect
+from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, known_means, mean_effect
 
 EXPERIMENTS = 1000
 LEVELS = (0.1, 0.05, 0.01)
@@ -182,3 +183,10 @@ def test_scale_and_sign_of_a_coordinate_change_nothing_else() -> None:
     np.testing.assert_allclose(found.p, found.p[0])
     np.testing.assert_allclose(found.low[[0, 2, 3]] / [1, 1e6, 1e-6], found.low[0])
     assert found.high[1] == pytest.approx(-found.low[0])
+
+
+def test_means_are_over_the_units_that_are_known_and_of_none_without_a_warning() -> None:
+    values = np.array([[1.0, np.nan, np.inf], [3.0, np.nan, 5.0]])
+    with np.errstate(all="raise"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(known_means(values), [2.0, np.nan, 5.0])
