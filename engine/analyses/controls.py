@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -369,10 +370,10 @@ def _neurons(
             TableColumn(f"std{suffix}", "σ", keep=2),
             TableColumn(f"norm{suffix}", "W_out norm", keep=2),
         ]
-    columns += [
-        TableColumn(f"measure_{index}", f"{by_part[0][index].where}: {by_part[0][index].name}", keep=3)
-        for index in shown
-    ]
+    for index in shown:
+        title = f"{by_part[0][index].where}: {by_part[0][index].name}"
+        key = re.sub(r"\W+", "_", title.lower()).strip("_")  # what it is, also where keys stand without titles: --json
+        columns.append(TableColumn(f"measure_{key}", title, keep=3))
     rows: list[tuple[str | float | None, ...]] = []
     for part, measures in zip(parts, by_part, strict=True):
         cells: list[str | float | None] = [str(part.number) if part.number else "target"]

@@ -49,6 +49,7 @@ def test_the_table_ranks_the_target_and_lists_the_controls(srm: ENDED, finished:
     assert [row["control"] for row in csv.DictReader(neurons.splitlines())] == ["target", "1", "2"]
     told = json.loads(srm("controls", finished, "--by", "condition", "--json").out)
     assert [table["name"] for table in told["tables"]] == ["controls", "control_neurons"]
+    assert "measure_plane_1_beyond_arithmetic" in told["tables"][1]["rows"][0]
 
 
 def test_the_price_is_told_and_nothing_runs(srm: ENDED, finished: Path) -> None:
