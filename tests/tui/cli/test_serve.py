@@ -10,7 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -44,26 +45,24 @@ READ_TERMINAL = """() => {
 }"""
 
 
-def served(ask: Callable[[Any, str], Awaitable[None]]) -> None:
-    """Have a client ask a server for things; the server's screens are never started."""
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Any, str]]:
+    """A client, and the address of a server whose screens are never started."""
     web = pytest.importorskip("aiohttp", reason="the extra `web` is not installed")
     pytest.importorskip("textual_serve", reason="the extra `web` is not installed")
     from srm_explorer.tui.web.server import ScreenServer
 
-    async def all_of_it() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            server = ScreenServer(listening, ["--version"], "a <title>")
-            serving = asyncio.create_task(server.serve())
-            async with web.ClientSession() as client:
-                await ask(client, server.url)
-            server.end()
-            await serving
-
-    asyncio.run(all_of_it())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = ScreenServer(listening, ["--version"], "a <title>")
+        serving = asyncio.create_task(server.serve())
+        async with web.ClientSession() as client:
+            yield client, server.url
+        server.end()
+        await serving
 
 
-def test_nothing_is_told_without_the_token_whatever_is_asked_for() -> None:
-    async def ask(client: Any, url: str) -> None:
+async def test_nothing_is_told_without_the_token_whatever_is_asked_for() -> None:
+    async with served() as (client, url):
         root, token = url.rstrip("/").rsplit("/", 1)
         assert len(token) >= 40
         for wrong in ("", token[:-1], f"{token}x", token.swapcase(), "%00", "é"):
@@ -78,11 +77,9 @@ def test_nothing_is_told_without_the_token_whatever_is_asked_for() -> None:
         with pytest.raises(Exception, match="403"):
             await client.ws_connect(f"{root}/ws")
 
-    served(ask)
 
-
-def test_a_page_of_another_site_is_refused_even_with_the_token() -> None:
-    async def ask(client: Any, url: str) -> None:
+async def test_a_page_of_another_site_is_refused_even_with_the_token() -> None:
+    async with served() as (client, url):
         host = url.split("/")[2]
         for name, value in (("Host", "evil.example"), ("Host", f"127.0.0.1.evil.example:{host.split(':')[1]}")):
             async with client.get(url, headers={name: value}) as answer:
@@ -91,11 +88,9 @@ def test_a_page_of_another_site_is_refused_even_with_the_token() -> None:
             with pytest.raises(Exception, match="403"):
                 await client.ws_connect(f"{url}ws", headers={"Origin": origin})
 
-    served(ask)
 
-
-def test_the_page_loads_nothing_from_elsewhere_and_tells_nobody_where_it_is() -> None:
-    async def ask(client: Any, url: str) -> None:
+async def test_the_page_loads_nothing_from_elsewhere_and_tells_nobody_where_it_is() -> None:
+    async with served() as (client, url):
         async with client.get(url) as answer:
             page = await answer.text()
             assert answer.status == 200
@@ -115,8 +110,6 @@ def test_the_page_loads_nothing_from_elsewhere_and_tells_nobody_where_it_is() ->
                     assert answer.status == 200, link
         async with client.get(f"{url}download/1") as answer:
             assert answer.status == 404
-
-    served(ask)
 
 
 def test_a_port_that_is_taken_is_one_line(srm: Callable[..., Ended]) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import json
 import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -104,16 +101,6 @@ class Host(App[None]):
         return kept
 
 
-def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test's coroutine to its end."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **fixtures: Any) -> None:
-        asyncio.run(test(*args, **fixtures))
-
-    return run
-
-
 def host(preset: str = "protocol", width: int = 32) -> Host:
     return Host(preset, width)
 
@@ -134,7 +121,6 @@ def line(app: App[None], word: str) -> str:
     return next(" ".join(one.split()) for one in screen(app) if word in one)
 
 
-@driven
 async def test_a_row_is_edited_and_everything_that_follows_is_on_the_screen() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
@@ -153,7 +139,6 @@ async def test_a_row_is_edited_and_everything_that_follows_is_on_the_screen() ->
         assert "L11 hook_post, res…" in line(app, "capture  ")
 
 
-@driven
 async def test_a_changed_neuron_takes_the_plane_along_and_it_comes_back() -> None:
     app = host(width=80)
     async with app.run_test(size=(80, 40)) as pilot:
@@ -172,7 +157,6 @@ async def test_a_changed_neuron_takes_the_plane_along_and_it_comes_back() -> Non
         assert app.data == app.before[0]
 
 
-@driven
 async def test_a_plane_that_cannot_follow_is_said_and_marked() -> None:
     app = host(width=80)
     async with app.run_test(size=(80, 40)) as pilot:
@@ -183,7 +167,6 @@ async def test_a_plane_that_cannot_follow_is_said_and_marked() -> None:
         assert "! holds nothing that is edited: n1, n2 are clamped" in told(app)
 
 
-@driven
 async def test_values_are_typed_as_a_range_and_counted() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
@@ -196,7 +179,6 @@ async def test_values_are_typed_as_a_range_and_counted() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (42, 36)])
-@driven
 async def test_values_are_taken_as_they_are_written_and_told_while_they_are_typed(size: tuple[int, int]) -> None:
     app = host(width=size[0])
     async with app.run_test(size=size) as pilot:
@@ -221,7 +203,6 @@ async def test_values_are_taken_as_they_are_written_and_told_while_they_are_type
             assert gives not in told(app)
 
 
-@driven
 async def test_a_refused_layer_is_told_beside_it_while_it_is_typed_and_is_kept() -> None:
     app = host(width=80)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -243,7 +224,6 @@ async def test_a_refused_layer_is_told_beside_it_while_it_is_typed_and_is_kept()
         assert app.typed == {}
 
 
-@driven
 async def test_escape_leaves_the_row_as_it_was() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
@@ -255,7 +235,6 @@ async def test_escape_leaves_the_row_as_it_was() -> None:
         assert not app.query(Input)
 
 
-@driven
 async def test_single_keys_reach_the_screen_unless_a_row_is_edited() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
@@ -268,7 +247,6 @@ async def test_single_keys_reach_the_screen_unless_a_row_is_edited() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (42, 40), (34, 40)])
-@driven
 async def test_down_goes_to_the_row_below_and_left_and_right_to_the_field_beside(size: tuple[int, int]) -> None:
     app = host(width=size[0])
     async with app.run_test(size=size) as pilot:
@@ -291,7 +269,6 @@ async def test_down_goes_to_the_row_below_and_left_and_right_to_the_field_beside
 
 
 @pytest.mark.parametrize("width", [78, 41, 33])
-@driven
 async def test_labels_are_words_at_every_width(width: int) -> None:
     app = host("demo", width=width)
     async with app.run_test(size=(width, 48)) as pilot:
@@ -309,7 +286,6 @@ async def test_labels_are_words_at_every_width(width: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 21), (46, 30), (36, 26)])
-@driven
 async def test_the_help_of_every_field_is_there_in_full(size: tuple[int, int]) -> None:
     app = host(width=size[0])
     async with app.run_test(size=size) as pilot:
@@ -333,7 +309,6 @@ async def test_the_help_of_every_field_is_there_in_full(size: tuple[int, int]) -
         assert size[0] > 40 or max(map(len, helps)) > 2 * size[0], "one that takes more than two lines is among them"
 
 
-@driven
 async def test_what_was_typed_is_there_after_a_restart() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
@@ -353,7 +328,6 @@ async def test_what_was_typed_is_there_after_a_restart() -> None:
         assert again.typed == {}
 
 
-@driven
 async def test_a_refused_text_stays_while_other_rows_are_edited() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
@@ -367,7 +341,6 @@ async def test_a_refused_text_stays_while_other_rows_are_edited() -> None:
         assert "tokens 20" in line(app, "tokens ")
 
 
-@driven
 async def test_choices_are_listed_or_taken_in_turn() -> None:
     app = host()
     async with app.run_test(size=(34, 36)) as pilot:
@@ -390,7 +363,6 @@ async def test_choices_are_listed_or_taken_in_turn() -> None:
         assert app.data["interventions"][0]["op"] == "zero"
 
 
-@driven
 async def test_in_an_open_list_a_letter_goes_to_a_choice_and_acts_on_nothing_else() -> None:
     app = host()
     async with app.run_test(size=(34, 36)) as pilot:
@@ -404,7 +376,6 @@ async def test_in_an_open_list_a_letter_goes_to_a_choice_and_acts_on_nothing_els
         assert app.keys == ["t"]
 
 
-@driven
 async def test_the_mouse_selects_then_edits() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
@@ -426,7 +397,6 @@ async def test_the_mouse_selects_then_edits() -> None:
         assert app.data["generation"]["tokens"] == 9
 
 
-@driven
 async def test_interventions_and_planes_are_added_shown_in_turn_and_removed() -> None:
     app = host()
     async with app.run_test(size=(34, 36)) as pilot:
@@ -452,7 +422,6 @@ async def test_interventions_and_planes_are_added_shown_in_turn_and_removed() ->
         assert len(app.data["planes"]) == 2
 
 
-@driven
 async def test_another_model_is_asked_for_and_its_sizes_shown() -> None:
     app = host(width=80)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -473,7 +442,6 @@ async def test_another_model_is_asked_for_and_its_sizes_shown() -> None:
         assert "there is no such model" in told(app)
 
 
-@driven
 async def test_a_model_is_described_when_the_form_is_first_used() -> None:
     app = host("demo")
     async with app.run_test(size=(34, 32)) as pilot:
@@ -484,7 +452,6 @@ async def test_a_model_is_described_when_the_form_is_first_used() -> None:
         assert wanted == ["demo"]
 
 
-@driven
 async def test_a_form_that_is_too_short_scrolls_to_the_highlight() -> None:
     app = host()
     async with app.run_test(size=(34, 14)) as pilot:
@@ -506,7 +473,6 @@ async def test_a_form_that_is_too_short_scrolls_to_the_highlight() -> None:
         assert "gpt2" in screen(app)[0]
 
 
-@driven
 async def test_the_arrows_take_what_is_typed_and_go_on() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
@@ -520,7 +486,6 @@ async def test_the_arrows_take_what_is_typed_and_go_on() -> None:
         assert "▸layer" in line(app, "layer")
 
 
-@driven
 async def test_a_preset_takes_the_experiments_place() -> None:
     app = host()
     async with app.run_test(size=(100, 30)) as pilot:
@@ -537,7 +502,6 @@ async def test_a_preset_takes_the_experiments_place() -> None:
         assert app.data == read_experiment("quick")[0].to_dict()
 
 
-@driven
 async def test_an_experiment_is_written_and_listed(own_folders: Path) -> None:
     app = host()
     async with app.run_test(size=(100, 40)) as pilot:
@@ -567,7 +531,6 @@ def editor(folder: Path, script: str) -> str:
 
 
 @pytest.mark.process
-@driven
 async def test_broken_text_of_the_editor_is_kept_for_the_next_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -593,7 +556,6 @@ async def test_broken_text_of_the_editor_is_kept_for_the_next_time(
         assert "there-is-no-such-editor" in told(app)
 
 
-@driven
 async def test_every_key_of_the_pane_says_what_it_does() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.example import EXAMPLE
 from tests.waiting import until_shown
 
 Until = Callable[[Callable[[], Any], str], Awaitable[None]]
-Test = Callable[["Explored", Pilot[Any], Until], Coroutine[Any, Any, None]]
+Driven = tuple["Explored", Pilot[Any], Until]
 
 
 class Explored(ExplorerApp):
@@ -49,35 +49,27 @@ def painted(app: ExplorerApp) -> bool:
 
 
 @pytest.fixture
-def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Explored]:
+def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Driven]]:
     """Start the app in an empty folder, wait until it is ready, and do something with it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TERM", "xterm-256color")
 
-    def run(
-        test: Test,
-        start: LaunchOptions | None = None,
-        settings: Settings | None = None,
-        size: tuple[int, int] = (160, 48),
-        ready: bool = True,
-    ) -> Explored:
-        app = Explored(start, settings)
+    @asynccontextmanager
+    async def run(
+        *, settings: Settings | None = None, size: tuple[int, int] = (160, 48), ready: bool = True, **start: Any
+    ) -> AsyncIterator[Driven]:
+        app = Explored(LaunchOptions(**start), settings)
+        async with app.run_test(size=size, notifications=True) as pilot:
 
-        async def go() -> None:
-            async with app.run_test(size=size, notifications=True) as pilot:
+            async def until(holds: Callable[[], Any], what: str) -> None:
+                await until_shown(holds, lambda: f"{what}:\n{app.text()}")
 
-                async def until(holds: Callable[[], Any], what: str) -> None:
-                    await until_shown(holds, lambda: f"{what}:\n{app.text()}")
-
-                if ready:
-                    await until(lambda: app.explorer.controller is not None, "the controller")
-                    await pilot.pause()
-                await test(app, pilot, until)
-                # Whatever the test has led to can be drawn.
-                app.text()
-
-        asyncio.run(go())
-        return app
+            if ready:
+                await until(lambda: app.explorer.controller is not None, "the controller")
+                await pilot.pause()
+            yield app, pilot, until
+            # Whatever the test has led to can be drawn.
+            app.text()
 
     return run
 

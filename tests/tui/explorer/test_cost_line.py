@@ -27,13 +27,12 @@ SIZES = Description(
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48)])
-def test_the_cost_line_tells_time_and_memory_before_the_first_run_as_the_plan_does(
+async def test_the_cost_line_tells_time_and_memory_before_the_first_run_as_the_plan_does(
     drive: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: tuple[int, int]
 ) -> None:
     experiment, _ = read_experiment("demo")
     keep_pace(experiment.model, tmp_path, rate=2000.0, sizes=SIZES.model_dump(mode="json"))
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(size=size) as (app, pilot, until):
         await pilot.press("2")
         await until(lambda: "about 10 s" in app.text(), "the time")
         cost, pace = estimate_here(experiment, tmp_path, 50, units=50)
@@ -44,8 +43,6 @@ def test_the_cost_line_tells_time_and_memory_before_the_first_run_as_the_plan_do
         keep_pace(experiment.model, tmp_path, rate=4000.0, is_learned=True)
         app.explorer.controller.model_info.count()
         await until(lambda: "about 5 s" in app.text(), "what a run told")
-
-    drive(test, size=size)
     cost, pace = estimate_here(experiment, tmp_path, 50, units=50)
     assert pace.is_learned
     capsys.readouterr()

@@ -11,7 +11,6 @@ import pytest
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import save_session
 from srm_explorer.engine.session.imported import session_from
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.sessions.importing import ImportScreen
 
 from .conftest import offered
@@ -56,10 +55,10 @@ def imported(kind: str) -> Path:
         ),
     ],
 )
-def test_every_tab_shows_what_is_known_or_says_what_is_missing(
+async def test_every_tab_shows_what_is_known_or_says_what_is_missing(
     drive: Any, own_folders: Path, kind: str, says: dict[str, str]
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=imported(kind), size=(80, 24)) as (app, pilot, until):
         await until(lambda: app.explorer.controller.sessions.session is not None, "the session")
         await pilot.press("3")
         results = app.explorer.results
@@ -70,13 +69,10 @@ def test_every_tab_shows_what_is_known_or_says_what_is_missing(
                 await pilot.press("right_square_bracket")
             await until(lambda told=told: told in " ".join(app.text().split()), f"{tab}: {told}")
 
-    drive(test, LaunchOptions(session=imported(kind)), size=(80, 24))
 
-
-def test_the_palette_imports_files_and_shows_their_session(drive: Any, own_folders: Path, tmp_path: Path) -> None:
+async def test_the_palette_imports_files_and_shows_their_session(drive: Any, own_folders: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "theirs.npz", **{f"prompt_{i}": np.arange(4.0) + i for i in range(5)})
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(size=(80, 24)) as (app, pilot, until):
         await pilot.press("colon", *"import files")
         await until(lambda: offered(app).startswith("import files"), "the command")
         await pilot.press("enter")
@@ -84,5 +80,3 @@ def test_the_palette_imports_files_and_shows_their_session(drive: Any, own_folde
         await pilot.press(*"theirs.npz", "enter")
         await until(lambda: app.explorer.controller.sessions.session is not None, "the session")
         assert app.explorer.controller.sessions.session.name == "theirs"
-
-    drive(test, size=(80, 24))

@@ -14,13 +14,12 @@ from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.tui.backend.events import FoundRun, RunGrew, RunsFound
 from srm_explorer.tui.explorer import session_in_view
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from tests.waiting import check_alive
 
 NOTHING = ("No runs to show yet", "No runs yet", "Nothing is saved yet", "no session")
 
 
-def test_nothing_is_said_to_be_missing_while_a_session_is_opened(
+async def test_nothing_is_said_to_be_missing_while_a_session_is_opened(
     drive: Any, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_open = threading.Event()
@@ -31,8 +30,7 @@ def test_nothing_is_said_to_be_missing_while_a_session_is_opened(
 
     monkeypatch.setattr(session_in_view, "load_session", held)
     seen: list[str] = []
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, ready=False) as (app, pilot, until):
         while "opening storm" not in app.text():
             check_alive()
             seen.append(app.text())
@@ -49,20 +47,17 @@ def test_nothing_is_said_to_be_missing_while_a_session_is_opened(
             await asyncio.sleep(0.01)
         await until(lambda: "opening storm" not in app.text(), "the session")
         seen.append(app.text())
-
-    drive(test, LaunchOptions(session=stored), ready=False)
     for text in seen:
         assert not any(words in text for words in NOTHING[:3]), text
 
 
-def test_nothing_is_said_to_be_missing_while_a_run_is_followed_and_nobody_says_that_it_is_interrupted(
+async def test_nothing_is_said_to_be_missing_while_a_run_is_followed_and_nobody_says_that_it_is_interrupted(
     drive: Any, spread_session: Any
 ) -> None:
     mine = paths.session_path("mine")
     half = spread_session(finished=7, name="mine")
     assert half.state == "interrupted"
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive() as (app, _, until):
         app.explorer.controller.link.close()
         app.explorer.controller.editor.draft.session = str(mine)
         app.explorer.controller.take_event(RunsFound((FoundRun(mine, 0, 9, True),)))
@@ -78,16 +73,13 @@ def test_nothing_is_said_to_be_missing_while_a_run_is_followed_and_nobody_says_t
         assert "interrupted" not in app.text()
         assert "resume" not in app.text()
 
-    drive(test)
 
-
-def test_a_session_that_was_asked_for_by_name_stays_in_view_while_another_runs(
+async def test_a_session_that_was_asked_for_by_name_stays_in_view_while_another_runs(
     drive: Any, stored: Path, spread_session: Any
 ) -> None:
     other = paths.session_path("other")
     half = spread_session(finished=7, name="other")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored) as (app, _, until):
         controller = app.explorer.controller
         controller.link.close()
         controller.runs._first_look = True
@@ -98,21 +90,18 @@ def test_a_session_that_was_asked_for_by_name_stays_in_view_while_another_runs(
         assert controller.sessions.path == stored
         assert "other" not in app.text().splitlines()[0]
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_when_there_is_nothing_the_keys_that_help_are_told_once_that_is_known(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_when_there_is_nothing_the_keys_that_help_are_told_once_that_is_known(drive: Any) -> None:
+    async with drive() as (app, _, until):
         await until(lambda: "No runs to show yet" in app.text(), "the keys")
-
-    drive(test)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48)])
-def test_the_header_tells_in_words_what_is_edited_and_what_is_in_view(
+async def test_the_header_tells_in_words_what_is_edited_and_what_is_in_view(
     drive: Any, stored: Path, size: tuple[int, int]
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, size=size) as (app, pilot, until):
+
         def header() -> str:
             return app.text().splitlines()[0]
 
@@ -129,13 +118,11 @@ def test_the_header_tells_in_words_what_is_edited_and_what_is_in_view(
         await pilot.press("u")
         await until(lambda: header() == before, "the experiment of the session")
 
-    drive(test, LaunchOptions(session=stored), size=size)
 
-
-def test_the_chart_of_another_session_is_not_called_by_the_name_of_the_run_that_begins(
+async def test_the_chart_of_another_session_is_not_called_by_the_name_of_the_run_that_begins(
     drive: Any, stored: Path
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "session storm" in app.text().splitlines()[0], "the session")
         await pilot.press("2", "down", "enter", *"137", "enter")
         controller = app.explorer.controller
@@ -150,11 +137,9 @@ def test_the_chart_of_another_session_is_not_called_by_the_name_of_the_run_that_
         assert "begun" not in header
         assert "starting begun" in app.status_line()
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_the_default_name_of_a_run_says_its_model_wherever_that_was_chosen(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_default_name_of_a_run_says_its_model_wherever_that_was_chosen(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         app.explorer.controller.link.close()
         await pilot.press("2")
         while app.explorer.intervention.form.key != "model.name":
@@ -164,5 +149,3 @@ def test_the_default_name_of_a_run_says_its_model_wherever_that_was_chosen(drive
         await pilot.press("r")
         await until(lambda: "starting smol-" in app.status_line(), "the run")
         assert "demo" not in app.status_line()
-
-    drive(test)

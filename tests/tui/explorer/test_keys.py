@@ -13,7 +13,6 @@ from textual.widgets import Input, Static
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.tui.explorer.controller import facts_of
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.keys import all_keys, declared_bindings, shown_keys
 from srm_explorer.tui.keywords import WORDS, group_of, group_titles
 from srm_explorer.tui.palette import Commands
@@ -33,8 +32,8 @@ def draft_on_disk() -> dict[str, Any]:
     return json.loads(path.read_bytes())
 
 
-def test_an_edit_is_kept_at_once_and_can_be_taken_back_and_made_again(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_an_edit_is_kept_at_once_and_can_be_taken_back_and_made_again(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await until(lambda: "certainty" in app.text(), "the sets")
         before = sets(app)
         await pilot.press("1", "space")
@@ -50,11 +49,10 @@ def test_an_edit_is_kept_at_once_and_can_be_taken_back_and_made_again(drive: Any
         assert sets(app) == after
         assert "made again: sets" in app.status_line()
 
-    drive(test)
 
+async def test_u_beside_a_refused_text_drops_the_text_and_no_edit(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
 
-def test_u_beside_a_refused_text_drops_the_text_and_no_edit(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
         def tokens() -> int:
             return app.explorer.controller.editor.data["generation"]["tokens"]
 
@@ -92,64 +90,50 @@ def test_u_beside_a_refused_text_drops_the_text_and_no_edit(drive: Any) -> None:
         await pilot.press("U")
         await until(lambda: "no edit to make again" in app.status_line(), "the end")
 
-    drive(test)
 
-
-def test_the_next_screen_has_the_edits_of_the_last(drive: Any) -> None:
-    async def first(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_next_screen_has_the_edits_of_the_last(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await until(lambda: "certainty" in app.text(), "the sets")
         await pilot.press("1", "space")
         await until(lambda: "certainty" in sets(app), "the edit")
         await pilot.press("q")
-
-    async def second(app: Any, pilot: Any, until: Any) -> None:
+    async with drive() as (app, _, until):
         assert "certainty" in sets(app)
         await until(lambda: "140 / 140" in app.text(), "the prompts")
 
-    drive(first)
-    drive(second)
 
-
-def test_the_spotlight_stands_where_the_last_screen_left_it(drive: Any, stored: Path) -> None:
-    async def first(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_spotlight_stands_where_the_last_screen_left_it(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "θ 0°" in app.text(), "the session")
         await pilot.press("3", "right", "right", "L", "t", "v")
         await until(lambda: "θ 12°" in app.text(), "the turn")
         await pilot.press("q")
-
-    async def second(app: Any, pilot: Any, until: Any) -> None:
+    async with drive() as (app, _, until):
         await until(lambda: "θ 12°" in app.text(), "the spotlight")
         state = app.explorer.results.state
         assert (state.theta, state.view) == (12, "mean")
         assert state.session.name == "storm"
 
-    drive(first, LaunchOptions(session=stored))
-    drive(second)
 
-
-def test_a_session_is_copied_under_another_name(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_session_is_copied_under_another_name(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: app.explorer.controller.sessions.session is not None, "the session")
         await pilot.press("s", *"/x/y", "ctrl+u", *"storm")
         await until(lambda: "there is another 'storm'" in app.text(), "the refusal")
         await pilot.press("enter", "ctrl+u", *"calm", "enter")
         await until(lambda: "session calm" in app.text(), "the copy")
-
-    drive(test, LaunchOptions(session=stored))
     copy, original = load_session(paths.session_path("calm")), load_session(stored)
     assert copy.runs == original.runs
     assert copy.vectors().keys() == original.vectors().keys()
     assert original.revision == 1
 
 
-def test_without_a_session_saving_exporting_and_duplicating_say_so(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_without_a_session_saving_exporting_and_duplicating_say_so(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         for key in ("s", "X", "D"):
             await pilot.press(key)
             assert "session" in app.status_line()
             await until(lambda: app.screen is app.explorer, "the explorer")
-
-    drive(test)
 
 
 def test_what_the_model_decides_and_who_decodes_is_no_edit_of_an_experiment(stored: Path) -> None:
@@ -166,14 +150,13 @@ def test_what_the_model_decides_and_who_decodes_is_no_edit_of_an_experiment(stor
     assert differ == [False, False, False, True]
 
 
-def test_a_sessions_experiment_becomes_the_draft_only_when_asked(drive: Any, stored: Path) -> None:
+async def test_a_sessions_experiment_becomes_the_draft_only_when_asked(drive: Any, stored: Path) -> None:
     other = load_session(stored)
     spec = other.spec.to_dict()
     spec["generation"]["tokens"] = 9
     changed = other.changed(spec=type(other.spec).from_dict(spec), revision=0, created="another", sidecar=None)
     save_session(changed, paths.session_path("nine-0a1b2c"))
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive() as (app, pilot, until):
         controller = app.explorer.controller
         before = controller.editor.data
         controller.sessions.open(paths.session_path("nine-0a1b2c"))
@@ -187,11 +170,9 @@ def test_a_sessions_experiment_becomes_the_draft_only_when_asked(drive: Any, sto
         await pilot.press("u")
         assert controller.editor.data == before
 
-    drive(test)
 
-
-def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Path, tmp_path: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Path, tmp_path: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "spotlight θ" in app.text(), "the chart")
         await until(lambda: painted(app), "the chart, painted")
         await pilot.press("X")
@@ -201,14 +182,14 @@ def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Pat
         await until(lambda: "is a folder; name a file" in str(problem.content), "the refusal")
         await pilot.press("ctrl+u", *"chart.txt", "enter")
         await until(lambda: "written to" in app.status_line(), "the file")
-
-    drive(test, LaunchOptions(session=stored))
     assert "spotlight" in (tmp_path / "chart.txt").read_text()
 
 
 @pytest.mark.process  # matplotlib asks for the fonts of the system
-def test_the_chart_in_view_is_drawn_for_a_paper_beside_the_screen(drive: Any, stored: Path, tmp_path: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_chart_in_view_is_drawn_for_a_paper_beside_the_screen(
+    drive: Any, stored: Path, tmp_path: Path
+) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: painted(app), "the chart, painted")
         await pilot.press("X")
         await until(lambda: "screenshot" in app.text(), "the question")
@@ -217,16 +198,14 @@ def test_the_chart_in_view_is_drawn_for_a_paper_beside_the_screen(drive: Any, st
         assert Path(line.value).name in ("storm-counts.pdf", "storm-mean.pdf")
         await pilot.press("ctrl+u", *"a.pdf", "enter")
         await until(lambda: "figure written to" in app.status_line(), "the file")
-
-    drive(test, LaunchOptions(session=stored))
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.parametrize("size", [(160, 60), (80, 24)])
-def test_help_tells_every_key_once_by_what_it_does_and_the_words_in_view(
+async def test_help_tells_every_key_once_by_what_it_does_and_the_words_in_view(
     drive: Any, stored: Path, size: tuple[int, int]
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, size=size) as (app, pilot, until):
         await until(lambda: "lit" in app.text(), "the session")
         places = (("1", "space"), ("2", "down"), ("3", "t"), ("o", "m"))
         for place in places:
@@ -254,8 +233,6 @@ def test_help_tells_every_key_once_by_what_it_does_and_the_words_in_view(
             await pilot.press("escape") if place[0] == "o" else None
         assert app.screen is app.explorer
 
-    drive(test, LaunchOptions(session=stored), size=size)
-
 
 async def shown_whole(app: Any, pilot: Any, until: Any) -> list[str]:
     """Every line of a help, from the top to where it cannot be scrolled any more."""
@@ -270,8 +247,8 @@ async def shown_whole(app: Any, pilot: Any, until: Any) -> list[str]:
             return lines
 
 
-def test_the_words_of_help_are_those_that_stand_on_the_screen(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_words_of_help_are_those_that_stand_on_the_screen(drive: Any, stored: Path) -> None:
+    async with drive(session=stored, size=(80, 24)) as (app, pilot, until):
         await until(lambda: "lit" in app.text() and painted(app), "the session")
         words: dict[str, set[str]] = {}
         for key in ("3", "2", "1"):
@@ -283,11 +260,9 @@ def test_the_words_of_help_are_those_that_stand_on_the_screen(drive: Any, stored
         assert "layer" in words["2"]
         assert not {"spotlight", "lit", "layer"} & words["1"]
 
-    drive(test, LaunchOptions(session=stored), size=(80, 24))
 
-
-def test_the_palette_finds_any_action_by_its_name_and_does_it(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_palette_finds_any_action_by_its_name_and_does_it(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.press("colon")
         await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
         await pilot.press(*"preset quick")
@@ -301,15 +276,12 @@ def test_the_palette_finds_any_action_by_its_name_and_does_it(drive: Any) -> Non
         await pilot.press("enter")
         await until(lambda: app.explorer.has_class("-zoom"), "the zoom")
 
-    drive(test)
 
-
-def test_the_palette_writes_a_script_of_the_session_in_view_and_never_over_a_file(
+async def test_the_palette_writes_a_script_of_the_session_in_view_and_never_over_a_file(
     drive: Any, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: app.explorer.controller.sessions.session is not None, "the session")
         for says in ("script written to", "is there already"):
             await pilot.press("colon")
@@ -322,8 +294,6 @@ def test_the_palette_writes_a_script_of_the_session_in_view_and_never_over_a_fil
             await until(lambda: "write it to" in app.text(), "the question")
             await pilot.press("enter")
             await until(lambda says=says: says in app.text(), says)
-
-    drive(test, LaunchOptions(session=stored))
     assert "TransformerBridge" in (tmp_path / "storm.py").read_text(encoding="utf-8")
 
 
@@ -343,8 +313,8 @@ FOUND_BY = {
 }
 
 
-def test_who_types_on_before_the_palette_has_its_list_finds_things_all_the_same(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_who_types_on_before_the_palette_has_its_list_finds_things_all_the_same(drive: Any) -> None:
+    async with drive() as (app, _, _):
         commands = Commands(app.screen)
         commands._post_init()
         early = asyncio.ensure_future(anext(aiter(commands._search("h"))))
@@ -353,11 +323,9 @@ def test_who_types_on_before_the_palette_has_its_list_finds_things_all_the_same(
         await asyncio.wait({early})
         assert "help" in (await anext(aiter(commands._search("help")))).text
 
-    drive(test)
 
-
-def test_the_palette_has_every_action_of_every_screen_by_what_it_does(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_palette_has_every_action_of_every_screen_by_what_it_does(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, _, _):
         commands = Commands(app.explorer)
         await commands.startup()
         listed = commands._commands
@@ -381,11 +349,9 @@ def test_the_palette_has_every_action_of_every_screen_by_what_it_does(drive: Any
         assert not [pattern for pattern in WORDS if not any(fnmatchcase(name, pattern) for name in ids)]
         assert not {group_of(name) for name in ids} - set(group_titles())
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_what_acts_on_another_tab_or_screen_is_gone_to_from_the_palette(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_what_acts_on_another_tab_or_screen_is_gone_to_from_the_palette(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "lit" in app.text(), "the session")
 
         async def choose(query: str) -> None:
@@ -401,11 +367,9 @@ def test_what_acts_on_another_tab_or_screen_is_gone_to_from_the_palette(drive: A
         await until(lambda: isinstance(app.screen, SessionsScreen), "the sessions")
         await until(lambda: "move it to the trash" in app.text(), "what does it")
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_every_binding_has_an_id_a_tooltip_and_an_action_that_exists(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_every_binding_has_an_id_a_tooltip_and_an_action_that_exists(drive: Any) -> None:
+    async with drive() as (app, _, _):
         known = all_keys([app.explorer, *app.explorer.query("*")], {})
         assert len(known) > 40
         for one in known:
@@ -414,11 +378,11 @@ def test_every_binding_has_an_id_a_tooltip_and_an_action_that_exists(drive: Any)
             owner = app if one.binding.action.startswith("app.") else one.node
             assert hasattr(owner, f"action_{name}"), one.binding.id
 
-    drive(test)
 
-
-def test_copying_goes_to_the_terminal_or_says_which_file_has_it(drive: Any, stored: Path, monkeypatch: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_copying_goes_to_the_terminal_or_says_which_file_has_it(
+    drive: Any, stored: Path, monkeypatch: Any
+) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "spotlight θ" in app.text(), "the chart")
         await until(lambda: painted(app), "the chart, painted")
         await pilot.press("3", "y")
@@ -427,30 +391,25 @@ def test_copying_goes_to_the_terminal_or_says_which_file_has_it(drive: Any, stor
         monkeypatch.setenv("TERM", "linux")
         await pilot.press("y")
         assert str(paths.state_folder())[:20] in app.status_line()
-
-    drive(test, LaunchOptions(session=stored))
     (file,) = paths.state_folder().glob("copied-*.txt")
     assert file.read_text().count("\n") > 20
 
 
-def test_what_is_asked_for_while_loading_is_done_then(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_what_is_asked_for_while_loading_is_done_then(drive: Any) -> None:
+    async with drive(ready=False) as (app, pilot, until):
         await pilot.press("D")
         await until(lambda: app.explorer.controller is not None, "the controller")
         await until(lambda: "no session in view" in app.status_line(), "the answer")
 
-    drive(test, ready=False)
 
-
-def test_settings_rename_keys_and_what_is_wrong_with_them_is_said(drive: Any) -> None:
+async def test_settings_rename_keys_and_what_is_wrong_with_them_is_said(drive: Any) -> None:
     settings = Settings(
         theme="terminal",
         glyphs="ascii",
         keys={"pane.zoom": "f7", "no.such": "x", "sessions.search": "f4", "notes.save": "f8"},
         problems=("settings.toml: unknown key 'colour'",),
     )
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(settings=settings, size=(160, 60)) as (app, pilot, until):
         assert app.theme == "ansi-dark"
         await until(lambda: "unknown key 'colour'" in app.text() and "no key named 'no.such'" in app.text(), "problems")
         assert "sessions.search" not in app.text()
@@ -463,25 +422,19 @@ def test_settings_rename_keys_and_what_is_wrong_with_them_is_said(drive: Any) ->
         await pilot.press("escape", "o", "f4", *"storm")
         await until(lambda: isinstance(app.focused, Input) and app.focused.value == "storm", "the search")
 
-    drive(test, settings=settings, size=(160, 60))
 
-
-def test_ctrl_c_says_how_to_quit_and_q_quits(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_ctrl_c_says_how_to_quit_and_q_quits(drive: Any) -> None:
+    async with drive() as (app, pilot, _):
         await pilot.press("ctrl+c")
         assert "q quits" in app.status_line()
         await pilot.press("q")
-
-    app = drive(test)
     assert app.return_value is not None
     assert app.return_value.lines() == []
     assert app.status == 0
 
 
-def test_a_screen_that_is_left_while_it_loads_is_filled_no_more(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_screen_that_is_left_while_it_loads_is_filled_no_more(drive: Any) -> None:
+    async with drive() as (app, _, _):
         app.exit()
         await app.explorer.furnish()
         app.explorer.take_controller(app.explorer.Loaded(app.explorer.controller))
-
-    drive(test)

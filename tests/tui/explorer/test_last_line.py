@@ -12,7 +12,6 @@ import pytest
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.backend.events import RunGrew, WorkerSeen
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.keys import offered
 from srm_explorer.tui.results.pane import TABS
 from srm_explorer.tui.widgets.status import Hint, StatusLine, chosen_hints, shortened
@@ -46,10 +45,11 @@ async def begin_run(app: Any, pilot: Any, session: Any, path: Path) -> None:
     await pilot.pause()
 
 
-def test_what_stops_a_run_is_told_at_every_width_while_one_goes_on_and_only_then(drive: Any, stored: Path) -> None:
+async def test_what_stops_a_run_is_told_at_every_width_while_one_goes_on_and_only_then(
+    drive: Any, stored: Path
+) -> None:
     said = ("", "written to a file whose path is so long that no terminal of this world has room for its whole name")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, size=(200, 30)) as (app, pilot, until):
         await until(lambda: "lit" in app.text(), "the session")
         assert "c cancel" not in app.status_line()
         await begin_run(app, pilot, load_session(stored), stored)
@@ -69,11 +69,9 @@ def test_what_stops_a_run_is_told_at_every_width_while_one_goes_on_and_only_then
         app.explorer.controller.runs.show()
         await until(lambda: "c cancel" not in app.status_line(), "no run")
 
-    drive(test, LaunchOptions(session=stored), size=(200, 30))
 
-
-def test_where_it_is_narrow_the_least_important_go_and_no_word_is_cut(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_where_it_is_narrow_the_least_important_go_and_no_word_is_cut(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "lit" in app.text(), "the session")
         hinted: dict[int, list[str]] = {}
         for width in (200, 160, 120, 100, 80, 61):
@@ -86,8 +84,6 @@ def test_where_it_is_narrow_the_least_important_go_and_no_word_is_cut(drive: Any
             left_out = [hint.rank for hint in line_of(app).hints if hint not in hints]
             assert max(hint.rank for hint in hints) <= min(left_out, default=99)
         assert all(set(narrower) <= set(wider) for wider, narrower in pairwise(hinted.values()))
-
-    drive(test, LaunchOptions(session=stored))
 
 
 def test_a_line_without_room_is_shortened_by_clauses_then_by_words() -> None:
@@ -115,8 +111,8 @@ def test_the_least_important_hint_that_has_no_room_takes_all_below_it_along() ->
     assert [hint.key for hint in chosen_hints(hints, 20)] == ["?"]
 
 
-def test_what_was_said_leaves_the_keys_their_room_when_the_next_one_is_pressed(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_what_was_said_leaves_the_keys_their_room_when_the_next_one_is_pressed(drive: Any) -> None:
+    async with drive(size=(80, 24)) as (app, pilot, until):
         explorer = app.explorer
         explorer.controller.take_event(WorkerSeen("older version: W drains and restarts", 0, "older"))
         await until(lambda: "the worker is of another version: W restarts it" in app.status_line(), "the line")
@@ -127,8 +123,6 @@ def test_what_was_said_leaves_the_keys_their_room_when_the_next_one_is_pressed(d
         await until(lambda: long[:60] in app.status_line() and "? help" not in app.status_line(), "the line")
         await pilot.press("2")
         await until(lambda: long[:50] in app.status_line() and "? help  q quit" in app.status_line(), "the keys")
-
-    drive(test, size=(80, 24))
 
 
 State = tuple[str, Callable[[Any, Any, Any], Awaitable[None]]]
@@ -229,10 +223,9 @@ def cells(app: Any) -> list[Any]:
     return [list(strip) for strip in app.screen._compositor.render_strips()]
 
 
-def test_every_key_that_is_told_does_something_with_nothing_there(drive: Any, monkeypatch: Any) -> None:
+async def test_every_key_that_is_told_does_something_with_nothing_there(drive: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("EDITOR", "true")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive() as (app, pilot, until):
         await until(lambda: "certainty" in app.text(), "the sets")
         assert not {key.id for key in offered(app.screen)} & {
             "spec.undo",
@@ -244,22 +237,17 @@ def test_every_key_that_is_told_does_something_with_nothing_there(drive: Any, mo
         }
         assert await every_key_told_acts(app, pilot, until, BEFORE_A_SESSION) > 20
 
-    drive(test)
-
 
 @pytest.mark.process
-def test_every_key_that_is_told_does_something_with_a_session(drive: Any, stored: Path, monkeypatch: Any) -> None:
+async def test_every_key_that_is_told_does_something_with_a_session(drive: Any, stored: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("EDITOR", "true")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, size=(100, 30)) as (app, pilot, until):
         await until(lambda: "lit" in app.text(), "the session")
         assert await every_key_told_acts(app, pilot, until, WITH_A_SESSION) > 40
 
-    drive(test, LaunchOptions(session=stored), size=(100, 30))
 
-
-def test_a_letter_of_a_text_is_no_key(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_letter_of_a_text_is_no_key(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "lit" in app.text(), "the session")
         for opened in (("2", "enter"), ("s",), ("1", "slash"), ("o", "slash")):
             await home(app, pilot)
@@ -270,11 +258,9 @@ def test_a_letter_of_a_text_is_no_key(drive: Any, stored: Path) -> None:
             assert not [key for key in told(app) if len(key) == 1 or key in ("plus", "minus", "question_mark", "space")]
             assert app.focused is field
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_a_click_on_an_item_is_its_key(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_click_on_an_item_is_its_key(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "lit" in app.text(), "the session")
         await pilot.press("3")
         theta, threshold = app.explorer.results.state.theta, app.explorer.results.state.threshold
@@ -299,5 +285,3 @@ def test_a_click_on_an_item_is_its_key(drive: Any, stored: Path) -> None:
         await until(lambda: "something came meanwhile" in app.status_line(), "the line")
         await click("leave it")
         await until(lambda: app.screen is app.explorer, "the explorer")
-
-    drive(test, LaunchOptions(session=stored))

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.terminal.replies import KeyParser
 from srm_explorer.tui.widgets.chart import ChartView
 
@@ -66,8 +65,8 @@ def centre(chart: ChartView) -> tuple[float, float]:
     return chart.region.x + pane.col + pane.width / 2, chart.region.y + pane.row + pane.height / 2
 
 
-def test_the_spotlight_follows_the_pointer_as_far_as_the_terminal_tells_it(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_spotlight_follows_the_pointer_as_far_as_the_terminal_tells_it(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "θ 0°" in app.text() and painted(app), "the session")
         mouse, state = Mouse(app, pilot), app.explorer.results.state
         chart = app.explorer.results.query(ChartView).first()
@@ -108,12 +107,10 @@ def test_the_spotlight_follows_the_pointer_as_far_as_the_terminal_tells_it(drive
         await mouse.report(0, col, row, "m")
         assert abs(theta((col + 0.2, row + 0.25)) - theta((col + 0.8, row + 0.75))) > 2, "several angles in one cell"
 
-    drive(test, LaunchOptions(session=stored))
-
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-def test_what_is_seen_can_be_pressed_and_scrolled(drive: Any, stored: Path, size: tuple[int, int]) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_what_is_seen_can_be_pressed_and_scrolled(drive: Any, stored: Path, size: tuple[int, int]) -> None:
+    async with drive(session=stored, size=size) as (app, pilot, until):
         explorer, mouse = app.explorer, Mouse(app, pilot)
         await until(lambda: "θ 0°" in app.text() and painted(app), "the session")
         state = explorer.results.state
@@ -164,15 +161,12 @@ def test_what_is_seen_can_be_pressed_and_scrolled(drive: Any, stored: Path, size
             await mouse.report(65, form.region.x + 4, form.region.y + 2)
         assert form.scroll_offset.y > top or form.max_scroll_y == 0
 
-    drive(test, LaunchOptions(session=stored), size=size)
 
-
-def test_text_is_selected_by_dragging_and_copied_as_it_is_seen(
+async def test_text_is_selected_by_dragging_and_copied_as_it_is_seen(
     drive: Any, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied: list[str] = []
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         explorer, mouse = app.explorer, Mouse(app, pilot)
         monkeypatch.setattr(type(app), "copy_to_clipboard", lambda _, text: copied.append(text))
         await until(lambda: "θ 0°" in app.text() and painted(app), "the session")
@@ -212,5 +206,3 @@ def test_text_is_selected_by_dragging_and_copied_as_it_is_seen(
         await mouse.click(x, y)
         await pilot.press("y")
         assert len(copied) < 3 or copied[2] != "neuron"
-
-    drive(test, LaunchOptions(session=stored))

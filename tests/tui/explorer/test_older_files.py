@@ -6,30 +6,24 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from textual.pilot import Pilot
 
 from srm_explorer.engine import paths
 from srm_explorer.tui.keys import known_ids
 from srm_explorer.tui.settings import load_settings, unknown_keys
 
-from .conftest import Explored, Until
+from .conftest import Explored
 
 OLD = Path(__file__).parents[2] / "data" / "from_0.1.0"
 
 
-def test_an_edited_experiment_is_on_the_screen_again(drive: Callable[..., Explored]) -> None:
+async def test_an_edited_experiment_is_on_the_screen_again(drive: Callable[..., Explored]) -> None:
     drafts = paths.state_folder() / "drafts"
     drafts.mkdir(parents=True)
     shutil.copy(OLD / "draft.json", drafts / "20260101-000000-abcdef.json")
-
-    async def test(app: Explored, pilot: Pilot[Any], until: Until) -> None:
+    async with drive() as (app, _, until):
         await until(lambda: re.search(r"neuron +137", app.text()), "the neuron that was typed")
         assert "[Thresholds]" in app.text()
         assert any("certainty" in line and "140 / 140" in line for line in app.text().splitlines())
-
-    drive(test)
 
 
 def test_every_key_that_could_be_set_can_be_set() -> None:

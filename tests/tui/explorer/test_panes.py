@@ -9,7 +9,6 @@ from textual._compositor import ChopsUpdate
 from textual.command import CommandPalette
 
 from srm_explorer.tui.experiment.files import Presets
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.sessions.screen import SessionsScreen
 from srm_explorer.tui.settings import load_settings, settings_path
 from srm_explorer.tui.widgets.chart import ChartView
@@ -23,8 +22,8 @@ def shown_panes(app: Any) -> list[int]:
     return [pane.number for pane in app.explorer.panes if pane.region.area and pane.display]
 
 
-def test_a_wide_screen_shows_all_panes_and_keys_go_between_them(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_wide_screen_shows_all_panes_and_keys_go_between_them(drive: Any) -> None:
+    async with drive() as (app, pilot, _):
         for title in ("1 Prompts", "2 Intervention", "3 Results"):
             assert title in app.text()
         assert shown_panes(app) == [1, 2, 3]
@@ -33,14 +32,12 @@ def test_a_wide_screen_shows_all_panes_and_keys_go_between_them(drive: Any) -> N
             assert app.explorer.current == number
             assert app.explorer.pane in app.focused.ancestors
 
-    drive(test)
-
 
 @pytest.mark.drawn
-def test_the_focus_turns_without_sending_what_looks_the_same(
+async def test_the_focus_turns_without_sending_what_looks_the_same(
     drive: Any, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "lit" in app.text() and painted(app), "the session")
         frames: list[Any] = []
         chart = next(chart for chart in app.explorer.query(ChartView) if chart.display)
@@ -58,11 +55,9 @@ def test_the_focus_turns_without_sending_what_looks_the_same(
         assert all(isinstance(frame, ChopsUpdate) for frame in sent), "no frame is the whole screen"
         assert not [frame for frame in sent for row, start, end in frame.spans if row == int(y) and start <= x < end]
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_a_narrow_screen_shows_one_pane_at_a_time_with_the_same_keys(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_narrow_screen_shows_one_pane_at_a_time_with_the_same_keys(drive: Any) -> None:
+    async with drive(size=(80, 24)) as (app, pilot, _):
         for key, told in (
             ("1", "[1 Prompts]"),
             ("2", "[2 Intervention]"),
@@ -75,11 +70,9 @@ def test_a_narrow_screen_shows_one_pane_at_a_time_with_the_same_keys(drive: Any)
             assert shown_panes(app) == [app.explorer.current]
         assert all(len(line) == 80 for line in app.text().splitlines())
 
-    drive(test, size=(80, 24))
 
-
-def test_a_pane_can_have_the_whole_screen_and_give_it_back(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_pane_can_have_the_whole_screen_and_give_it_back(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.press("2", "z")
         await until(lambda: shown_panes(app) == [2], "the zoom")
         assert app.explorer.panes[1].region.width == 160
@@ -88,14 +81,12 @@ def test_a_pane_can_have_the_whole_screen_and_give_it_back(drive: Any) -> None:
         await pilot.press("z")
         await until(lambda: shown_panes(app) == [1, 2, 3], "all panes")
 
-    drive(test)
-
 
 @pytest.mark.parametrize("size", [(59, 30), (100, 15), (20, 5)])
-def test_below_the_smallest_size_there_is_a_plain_message_until_there_is_room(
+async def test_below_the_smallest_size_there_is_a_plain_message_until_there_is_room(
     drive: Any, size: tuple[int, int]
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.press("2")
         await pilot.resize_terminal(*size)
         await until(lambda: isinstance(app.screen, TooSmall), "the message")
@@ -104,11 +95,9 @@ def test_below_the_smallest_size_there_is_a_plain_message_until_there_is_room(
         await until(lambda: app.screen is app.explorer, "the explorer")
         await until(lambda: shown_panes(app) == [2], "the pane")
 
-    drive(test)
 
-
-def test_the_plain_message_gives_way_also_from_under_a_box_that_opened_on_it(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_plain_message_gives_way_also_from_under_a_box_that_opened_on_it(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.resize_terminal(20, 5)
         await until(lambda: isinstance(app.screen, TooSmall), "the message")
         await pilot.press("ctrl+p")
@@ -119,11 +108,9 @@ def test_the_plain_message_gives_way_also_from_under_a_box_that_opened_on_it(dri
         await pilot.press("escape")
         await until(lambda: app.screen is app.explorer, "the explorer")
 
-    drive(test)
 
-
-def test_a_screen_that_grows_shows_all_panes_again(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_screen_that_grows_shows_all_panes_again(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.resize_terminal(80, 24)
         await until(lambda: shown_panes(app) == [3], "one pane")
         await pilot.resize_terminal(200, 60)
@@ -131,24 +118,21 @@ def test_a_screen_that_grows_shows_all_panes_again(drive: Any) -> None:
         left = app.explorer.panes[0].region.width
         assert 36 <= left <= 64
 
-    drive(test)
 
-
-def test_the_mouse_picks_panes(drive: Any) -> None:
-    async def wide(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_mouse_picks_panes(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.click(app.explorer.prompts, offset=(5, 2))
         await until(lambda: app.explorer.current == 1, "the prompts")
-
-    async def narrow(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(size=(80, 24)) as (app, pilot, until):
         await pilot.click(app.explorer._pane_line, offset=(18, 0))
         await until(lambda: app.explorer.current == 2, "the intervention")
 
-    drive(wide)
-    drive(narrow, size=(80, 24))
 
-
-def test_the_status_line_tells_keys_of_the_pane_and_always_help_and_quit(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+@pytest.mark.parametrize("size", [(160, 48), (110, 30)])
+async def test_the_status_line_tells_keys_of_the_pane_and_always_help_and_quit(
+    drive: Any, stored: Path, size: tuple[int, int]
+) -> None:
+    async with drive(session=stored, size=size) as (app, pilot, until):
         await until(lambda: "lit" in app.text(), "the session")
         for key in ("1", "2", "3"):
             await pilot.press(key)
@@ -158,35 +142,29 @@ def test_the_status_line_tells_keys_of_the_pane_and_always_help_and_quit(drive: 
         await pilot.press("1")
         await until(lambda: "t threshold" not in app.status_line(), "other keys")
 
-    drive(test, LaunchOptions(session=stored))
-    drive(test, LaunchOptions(session=stored), size=(110, 30))
 
-
-def test_the_header_tells_the_model_and_what_is_done_to_it(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_header_tells_the_model_and_what_is_done_to_it(drive: Any) -> None:
+    async with drive() as (app, _, until):
         header = app.text().splitlines()[0]
         assert "srm-explorer  demo model · L4 hook_post" in header
         assert "clamp n488 · n488 × n20" in header
         assert "no session" in header
         await until(lambda: "no worker" in app.text().splitlines()[0], "the worker")
 
-    drive(test)
-
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48)])
-def test_the_header_names_the_neuron_that_is_edited_and_the_plane_that_follows_it(
+async def test_the_header_names_the_neuron_that_is_edited_and_the_plane_that_follows_it(
     drive: Any, size: tuple[int, int]
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(size=size) as (app, pilot, until):
         await pilot.press("2", "down", "enter", *"137", "enter")
         await until(lambda: "clamp n137 · n137 × n20" in app.text().splitlines()[0], "the neuron in the header")
 
-    drive(test, size=size)
-
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-def test_a_run_whose_planes_hold_nothing_that_is_edited_is_asked_about(drive: Any, size: tuple[int, int]) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_run_whose_planes_hold_nothing_that_is_edited_is_asked_about(drive: Any, size: tuple[int, int]) -> None:
+    async with drive(size=size) as (app, pilot, until):
+
         def told() -> str:
             return " ".join(re.sub("[│╭╮╰╯─]", " ", app.text()).split())
 
@@ -202,12 +180,11 @@ def test_a_run_whose_planes_hold_nothing_that_is_edited_is_asked_about(drive: An
         await until(lambda: app.screen is app.explorer, "the explorer")
         assert app.explorer.controller.runs.state.path is None
 
-    drive(test, size=size)
-
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-def test_an_error_goes_to_the_row_that_it_names_and_marks_it(drive: Any, size: tuple[int, int]) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_an_error_goes_to_the_row_that_it_names_and_marks_it(drive: Any, size: tuple[int, int]) -> None:
+    async with drive(size=size) as (app, pilot, until):
+
         def marked() -> str:
             return next((line.rpartition("▸")[2] for line in app.text().splitlines()[::-1] if "▸" in line), "")
 
@@ -225,11 +202,9 @@ def test_an_error_goes_to_the_row_that_it_names_and_marks_it(drive: Any, size: t
         assert re.match(r"0° at +!mean", marked())
         assert "no prompt has a factor" in app.text()
 
-    drive(test, size=size)
 
-
-def test_the_keys_that_matter_most_stay_where_the_line_is_short(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_keys_that_matter_most_stay_where_the_line_is_short(drive: Any, stored: Path) -> None:
+    async with drive(session=stored, size=(80, 24)) as (app, pilot, until):
         await until(lambda: "spotlight θ" in app.text(), "the chart")
         await pilot.press("3")
         for going in (None, Going(0.5, ("412 / 600 runs", "1,930 tok/s", "0:05 left", "2.1 GB"))):
@@ -239,29 +214,22 @@ def test_the_keys_that_matter_most_stay_where_the_line_is_short(drive: Any, stor
             assert re.search(r"r run .*← turn .*t threshold .*\? help  q quit", line), line
         assert "412/600  1,930 tok/s" in line
 
-    drive(test, LaunchOptions(session=stored), size=(80, 24))
-
 
 @pytest.mark.parametrize("width", [60, 80, 160])
-def test_first_hints_stand_above_the_last_line_until_they_were_used(drive: Any, width: int) -> None:
+async def test_first_hints_stand_above_the_last_line_until_they_were_used(drive: Any, width: int) -> None:
     settings_path().write_text("hints_left = 1\n")
-
-    async def first(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(size=(width, 24)) as (app, pilot, _):
         line = app.text().splitlines()[-2]
         assert re.search(r"r runs.* \? .*words.* : finds (all|anything)", line), line
         assert "?" not in line.rstrip()[-1:]
         await pilot.press("q")
-
-    async def second(app: Any, pilot: Any, until: Any) -> None:
+    assert load_settings().hints_left == 0
+    async with drive(size=(width, 24)) as (app, _, _):
         assert not re.search(r": finds", app.text())
 
-    drive(first, size=(width, 24))
-    assert load_settings().hints_left == 0
-    drive(second, size=(width, 24))
 
-
-def test_a_command_of_a_pane_that_is_not_in_view_goes_there(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_command_of_a_pane_that_is_not_in_view_goes_there(drive: Any) -> None:
+    async with drive(size=(80, 24)) as (app, pilot, until):
         await pilot.press("3", "colon")
         await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
         await pilot.press(*"presets")
@@ -269,14 +237,10 @@ def test_a_command_of_a_pane_that_is_not_in_view_goes_there(drive: Any) -> None:
         await pilot.press("enter")
         await until(lambda: app.explorer.current == 2 and isinstance(app.screen, Presets), "the presets")
 
-    drive(test, size=(80, 24))
 
-
-def test_what_is_said_behind_another_screen_is_said_on_it(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_what_is_said_behind_another_screen_is_said_on_it(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.press("o")
         await until(lambda: isinstance(app.screen, SessionsScreen), "the sessions")
         app.explorer.say("storm is finished", "good")
         await until(lambda: "storm is finished" in app.text(), "the line")
-
-    drive(test)

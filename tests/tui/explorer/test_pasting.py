@@ -12,7 +12,6 @@ from textual.widgets import Input
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.prompts import read_prompt_set
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.widgets.dialogs import Ask, Choose
 
 
@@ -26,8 +25,8 @@ async def paste(app: Any, pilot: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-def test_a_pasted_column_of_numbers_becomes_the_values(drive: Any, size: tuple[int, int]) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_pasted_column_of_numbers_becomes_the_values(drive: Any, size: tuple[int, int]) -> None:
+    async with drive(size=size) as (app, pilot, until):
         form = app.explorer.intervention.form
         await pilot.press("2")
         # Not edited yet, and from another row.
@@ -49,11 +48,9 @@ def test_a_pasted_column_of_numbers_becomes_the_values(drive: Any, size: tuple[i
         await pilot.press("u")
         await until(lambda: values(app) == [-30, -10, -3, 0], "the undo")
 
-    drive(test, size=size)
 
-
-def test_pasted_lines_become_prompts_once_that_is_affirmed(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_pasted_lines_become_prompts_once_that_is_affirmed(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         data = app.explorer.controller.editor
         await until(lambda: "certainty" in app.text(), "the sets")
         await pilot.press("1")
@@ -83,11 +80,10 @@ def test_pasted_lines_become_prompts_once_that_is_affirmed(drive: Any) -> None:
         await pilot.press("a")
         await until(lambda: len(read_prompt_set(path).prompts) == 7, "the prompts")
 
-    drive(test)
 
+async def test_elsewhere_several_lines_are_refused_aloud_and_one_is_taken(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
 
-def test_elsewhere_several_lines_are_refused_aloud_and_one_is_taken(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
         async def refused(what: str) -> None:
             before = app.focused.value if isinstance(app.focused, Input) else ""
             for key in ("", "ctrl+v") if isinstance(app.focused, Input) else ("",):
@@ -130,5 +126,3 @@ def test_elsewhere_several_lines_are_refused_aloud_and_one_is_taken(drive: Any, 
         await until(lambda: app.screen is not app.explorer, "the sessions")
         await pilot.press("slash")
         await refused("in the search of sessions")
-
-    drive(test, LaunchOptions(session=stored))

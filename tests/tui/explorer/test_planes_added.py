@@ -2,23 +2,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.session import load_session
-from srm_explorer.tui.explorer.startup import LaunchOptions
 
-from .conftest import Explored, Until
+from .conftest import Explored
 
 RESID = "blocks.4.hook_resid_post"
 
 
 @pytest.mark.process
-def test_a_plane_is_made_saved_shown_and_found_again(drive: Callable[..., Explored], stored: Path) -> None:
-    async def add(app: Explored, pilot: Pilot[Any], until: Until) -> None:
+async def test_a_plane_is_made_saved_shown_and_found_again(drive: Callable[..., Explored], stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         controller = app.explorer.controller
         assert controller is not None
         await until(lambda: controller.sessions.session is not None, "the session")
@@ -42,5 +39,3 @@ def test_a_plane_is_made_saved_shown_and_found_again(drive: Callable[..., Explor
         controller.planes.add(PlaneChoice(RESID, "mean(type=x)", 1))
         await until(lambda: "no prompt has a factor 'type'" in app.text(), "why not")
         assert len(load_session(stored).planes) == 3
-
-    drive(add, LaunchOptions(stored))

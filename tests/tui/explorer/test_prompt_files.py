@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from tests.tui.explorer.conftest import offered
 
 
-def test_the_palette_finds_prompt_files_by_what_is_done_with_them(drive: Callable[..., Any], tmp_path: Path) -> None:
+async def test_the_palette_finds_prompt_files_by_what_is_done_with_them(
+    drive: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "storms.txt").write_text("It rains\nIt pours\n")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(size=(80, 24)) as (app, pilot, until):
         for typed, entry in (("new prompt set", "N"), ("prompt file", "O")):
             await pilot.press("colon")
             await pilot.press(*typed.replace(" ", "_").replace("_", " "))
@@ -29,16 +29,11 @@ def test_the_palette_finds_prompt_files_by_what_is_done_with_them(drive: Callabl
         chosen = app.explorer.controller.editor.data["prompts"]["sets"]
         assert chosen[-1] == str(tmp_path / "storms.txt")
 
-    drive(test, size=(80, 24))
 
-
-def test_a_start_with_prompts_shows_them_chosen(drive: Callable[..., Any], tmp_path: Path) -> None:
+async def test_a_start_with_prompts_shows_them_chosen(drive: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "storms.txt").write_text("It rains\nIt pours\n")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(prompts=("storms.txt",), size=(80, 24)) as (app, _, until):
         await until(lambda: "storms is chosen: 2 prompts" in app.text(), "the set")
         row = next(line for line in app.text().splitlines() if "▸" in line)
         assert row.startswith("▸☑ storms.txt")
         assert "2 / 2" in row
-
-    drive(test, LaunchOptions(prompts=("storms.txt",)), size=(80, 24))

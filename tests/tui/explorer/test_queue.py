@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from textual.app import App
@@ -60,15 +59,13 @@ class Host(App[None]):
         return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
-def drive(app: Host, test: Callable[[Pilot[None]], Coroutine[Any, Any, None]]) -> None:
-    async def run() -> None:
-        async with app.run_test(size=(90, 24)) as pilot:
-            await until_shown(
-                lambda: "lighthouse" in app.shown() or (not app.left and "nothing runs" in app.shown()), app.shown
-            )
-            await test(pilot)
-
-    asyncio.run(run())
+@asynccontextmanager
+async def drive(app: Host) -> AsyncIterator[Pilot[None]]:
+    async with app.run_test(size=(90, 24)) as pilot:
+        await until_shown(
+            lambda: "lighthouse" in app.shown() or (not app.left and "nothing runs" in app.shown()), app.shown
+        )
+        yield pilot
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:
@@ -76,10 +73,9 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
     await pilot.pause()
 
 
-def test_jobs_are_listed_with_how_far_they_are() -> None:
+async def test_jobs_are_listed_with_how_far_they_are() -> None:
     app = Host()
-
-    async def test(_: Pilot[None]) -> None:
+    async with drive(app):
         lines = app.shown().splitlines()
         (running,) = (line for line in lines if "lighthouse" in line)
         assert "120 / 1,600" in running
@@ -87,13 +83,10 @@ def test_jobs_are_listed_with_how_far_they_are() -> None:
         assert any("bedtime" in line and "queued 1" in line for line in lines)
         assert any("many" in line and "interrupted" in line and "1,024 / 18,432 neurons" in line for line in lines)
 
-    drive(app, test)
 
-
-def test_a_waiting_job_is_taken_off_and_no_other() -> None:
+async def test_a_waiting_job_is_taken_off_and_no_other() -> None:
     app = Host()
-
-    async def test(pilot: Pilot[None]) -> None:
+    async with drive(app) as pilot:
         await press(pilot, "x")
         assert [job.job for job in app.left] == ["a-1", "a-2", "a-3", "a-4"]
         assert "c in the explorer stops it" in app.shown()
@@ -104,35 +97,24 @@ def test_a_waiting_job_is_taken_off_and_no_other() -> None:
         assert [job.job for job in app.left] == ["a-1", "a-3", "a-4"]
         assert "bedtime" not in app.shown()
 
-    drive(app, test)
-
 
 @pytest.mark.parametrize(("key", "answer"), [("enter", Path("/s/lighthouse.json")), ("escape", None)])
-def test_enter_answers_with_the_session_and_escape_with_none(key: str, answer: Path | None) -> None:
+async def test_enter_answers_with_the_session_and_escape_with_none(key: str, answer: Path | None) -> None:
     app = Host()
-
-    async def test(pilot: Pilot[None]) -> None:
+    async with drive(app) as pilot:
         await press(pilot, key)
         assert app.chosen == [answer]
 
-    drive(app, test)
 
-
-def test_the_path_of_the_session_is_copied() -> None:
+async def test_the_path_of_the_session_is_copied() -> None:
     app = Host()
-
-    async def test(pilot: Pilot[None]) -> None:
+    async with drive(app) as pilot:
         await press(pilot, "j", "y")
         assert app.copied == ["/s/bedtime.json"]
 
-    drive(app, test)
 
-
-def test_an_empty_queue_teaches_the_key_that_fills_it() -> None:
+async def test_an_empty_queue_teaches_the_key_that_fills_it() -> None:
     app = Host()
     app.left = []
-
-    async def test(_: Pilot[None]) -> None:
+    async with drive(app):
         assert "r in the explorer runs an experiment" in app.shown()
-
-    drive(app, test)

@@ -9,12 +9,11 @@ import pytest
 
 from srm_explorer.tui.app import ExplorerApp
 from srm_explorer.tui.explorer.queue import QueueScreen
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import settings_path
 
 
-def test_the_queue_is_shown_and_left(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_queue_is_shown_and_left(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.press("Q")
         await until(lambda: isinstance(app.screen, QueueScreen), "the queue")
         await until(lambda: "nothing runs and nothing waits" in app.text(), "the answer")
@@ -24,62 +23,48 @@ def test_the_queue_is_shown_and_left(drive: Any) -> None:
         await pilot.press("escape", "Q")
         await until(lambda: app.screen is app.explorer, "the explorer")
 
-    drive(test)
 
-
-def test_without_an_unfinished_run_resuming_says_so(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_without_an_unfinished_run_resuming_says_so(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.press("C")
         await until(lambda: "no unfinished run to resume" in app.text(), "the line")
 
-    drive(test)
 
-
-def test_restarting_the_worker_is_said_at_once(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_restarting_the_worker_is_said_at_once(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.press("W")
         await until(lambda: "the worker finishes its queue and is then restarted" in app.text(), "the line")
 
-    drive(test)
 
-
-def test_the_settings_are_written_edited_and_read_again(drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_settings_are_written_edited_and_read_again(drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def edit(app: ExplorerApp, path: str) -> bool:
         settings_path().write_text('theme = "light"\n')
         return path == str(settings_path())
 
     # Without a terminal the screen cannot be left to an editor; everything round it is real.
     monkeypatch.setattr(ExplorerApp, "edit_file", edit)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive() as (app, pilot, until):
         assert app.settings.theme == "dark"
         await pilot.press("comma")
         await until(lambda: app.settings.theme == "light", "the other theme")
 
-    drive(test)
 
-
-def test_the_bottom_line_names_only_keys_that_do_something_on_the_tab(drive: Any, stored: Path) -> None:
+async def test_the_bottom_line_names_only_keys_that_do_something_on_the_tab(drive: Any, stored: Path) -> None:
     offered = {
         "Polar": ["t threshold", "v view", "g group", "b baseline"],
         "Thresholds": ["t threshold", "g group", "b baseline", "d difference"],
         "Dose": ["t threshold"],
     }
     known = {hint for hints in offered.values() for hint in hints}
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, size=(200, 60)) as (app, pilot, until):
         await until(lambda: "lit" in app.text(), "the session")
         for tab, hints in offered.items():
             await until(lambda tab=tab: f"[{tab}]" in app.text(), tab)
             await until(lambda hints=hints: {one for one in known if one in app.status_line()} == set(hints), tab)
             await pilot.press("right_square_bracket")
 
-    drive(test, LaunchOptions(stored), size=(200, 60))
 
-
-def test_the_key_that_always_quits_quits(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_key_that_always_quits_quits(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.press("ctrl+q")
         await until(lambda: app.return_value is not None, "the farewell")
-
-    drive(test)

@@ -3,12 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.results.run_screen import RunView
 
 
-def test_leaving_a_run_highlights_the_one_that_was_shown_last(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_leaving_a_run_highlights_the_one_that_was_shown_last(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         pane = app.explorer.results
         await until(lambda: pane.state.record() is not None, "the session")
         await pilot.press("3", "right_square_bracket", "right_square_bracket", "right_square_bracket")
@@ -21,5 +20,3 @@ def test_leaving_a_run_highlights_the_one_that_was_shown_last(drive: Any, stored
         await until(lambda: table.cursor == 3, "the highlight")
         assert table.has_focus
         assert app.explorer.results._runs.order[table.cursor] == 3
-
-    drive(test, LaunchOptions(session=stored))

@@ -10,14 +10,12 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session.standing import Standing
 from srm_explorer.tui.backend.events import FoundRun, RunFailed, RunGrew, RunsFound, WorkerSeen
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.results.log_tab import LogTab
 
 
-def test_a_run_that_begins_after_the_first_look_is_followed_where_it_was_in_view(drive: Any) -> None:
+async def test_a_run_that_begins_after_the_first_look_is_followed_where_it_was_in_view(drive: Any) -> None:
     mine, other = paths.session_path("mine"), paths.session_path("other")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive() as (app, pilot, until):
         controller = app.explorer.controller
         controller.editor.draft.session = str(mine)
         controller.link.close()
@@ -29,11 +27,9 @@ def test_a_run_that_begins_after_the_first_look_is_followed_where_it_was_in_view
         await until(lambda: mine in controller.runs.state.followed, "the run")
         assert controller.sessions.looks_at(mine)
 
-    drive(test)
 
-
-def test_what_actors_wait_for_is_said_once_and_logged(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_what_actors_wait_for_is_said_once_and_logged(drive: Any) -> None:
+    async with drive() as (app, _, until):
         controller, mine = app.explorer.controller, paths.session_path("mine")
         controller.runs.state.asks(mine)
         for seconds in (1.0, 2.0):
@@ -42,11 +38,10 @@ def test_what_actors_wait_for_is_said_once_and_logged(drive: Any) -> None:
         await until(lambda: "2 of 2 actors wait" in app.text(), "the line")
         assert app.explorer.results.query_one(LogTab).copy_text().count("2 of 2 actors wait") == 1
 
-    drive(test)
 
+async def test_a_run_that_comes_to_nothing_leaves_the_session_whose_chart_is_shown(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, _, until):
 
-def test_a_run_that_comes_to_nothing_leaves_the_session_whose_chart_is_shown(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
         def header() -> str:
             return app.text().splitlines()[0]
 
@@ -65,22 +60,17 @@ def test_a_run_that_comes_to_nothing_leaves_the_session_whose_chart_is_shown(dri
         await until(lambda: "session storm" in header() and "download it" in app.status_line(), "the error")
         assert controller.editor.draft.session == str(stored)
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_an_older_worker_is_told_with_its_key_at_any_width(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_an_older_worker_is_told_with_its_key_at_any_width(drive: Any) -> None:
+    async with drive(size=(80, 24)) as (app, _, until):
         app.explorer.controller.link.close()
         app.explorer.controller.take_event(WorkerSeen("older version", 0, "older"))
         await until(lambda: "W restarts it" in app.status_line(), "the line")
 
-    drive(test, size=(80, 24))
 
-
-def test_a_survey_tells_its_neurons_and_stops_after_a_part(drive: Any) -> None:
+async def test_a_survey_tells_its_neurons_and_stops_after_a_part(drive: Any) -> None:
     mine = paths.session_path("mine")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(size=(100, 30)) as (app, pilot, until):
         controller = app.explorer.controller
         controller.link.close()
         controller.runs.state.asks(mine)
@@ -94,5 +84,3 @@ def test_a_survey_tells_its_neurons_and_stops_after_a_part(drive: Any) -> None:
         controller.runs.state.cancels[mine] = 1
         controller.runs.show()
         await until(lambda: "stopping after this part" in app.status_line(), "what the key does")
-
-    drive(test, size=(100, 30))

@@ -16,11 +16,10 @@ from srm_explorer.engine.runs.manage import rename_session
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.trash import find_trashed, restore_session, trash_session
 from srm_explorer.engine.session import ComputedTest, Ledger, load_session, record_tests, save_session
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.sessions.notes import NotesDraft
 from srm_explorer.tui.sessions.screen import SessionsScreen
+from tests import waiting
 from tests.example import EXAMPLE
-from tests.waiting import until
 
 SIZES = [(80, 24), (160, 48)]
 
@@ -35,10 +34,6 @@ def drafted(own_folders: Path) -> Any:
     return json.loads(file.read_text())["session"]
 
 
-def opened(path: Path) -> LaunchOptions:
-    return LaunchOptions(session=path)
-
-
 @pytest.fixture
 def calm(stored: Path) -> Path:
     """Another session, saved before."""
@@ -49,8 +44,8 @@ def calm(stored: Path) -> Path:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_renamed_in_the_list_everything_follows(drive: Any, stored: Path, own_folders: Path, size: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_renamed_in_the_list_everything_follows(drive: Any, stored: Path, own_folders: Path, size: Any) -> None:
+    async with drive(session=stored, size=size) as (app, pilot, until):
         await until(lambda: "storm" in header(app), "the session")
         await pilot.press("o")
         await until(lambda: isinstance(app.screen, SessionsScreen) and "finished" in app.text(), "the list")
@@ -62,16 +57,14 @@ def test_renamed_in_the_list_everything_follows(drive: Any, stored: Path, own_fo
         assert app.explorer.results.state.session.path == paths.session_path("bright")
         await pilot.press("D")
         assert "the experiment is now 'bright'" in app.status_line()
-
-    drive(test, opened(stored), size=size)
-    until(lambda: drafted(own_folders) == str(paths.session_path("bright")), "the draft, which is written soon")
+    waiting.until(lambda: drafted(own_folders) == str(paths.session_path("bright")), "the draft, which is written soon")
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_thrown_away_in_the_list_the_last_session_there_is_comes_into_view(
+async def test_thrown_away_in_the_list_the_last_session_there_is_comes_into_view(
     drive: Any, stored: Path, calm: Path, own_folders: Path, size: Any
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, size=size) as (app, pilot, until):
         await until(lambda: "storm" in header(app), "the session")
         await pilot.press("o")
         await until(lambda: isinstance(app.screen, SessionsScreen) and "finished" in app.text(), "the list")
@@ -80,13 +73,11 @@ def test_thrown_away_in_the_list_the_last_session_there_is_comes_into_view(
         await pilot.press("escape")
         await until(lambda: "calm" in header(app), "the other session")
         assert "storm is in the trash: this is calm, the last one there is" in app.status_line()
-
-    drive(test, opened(stored), size=size)
-    until(lambda: drafted(own_folders) == str(calm), "the draft, which is written soon")
+    waiting.until(lambda: drafted(own_folders) == str(calm), "the draft, which is written soon")
 
 
-def test_thrown_away_with_no_other_nothing_is_in_view(drive: Any, stored: Path, own_folders: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_thrown_away_with_no_other_nothing_is_in_view(drive: Any, stored: Path, own_folders: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "storm" in header(app), "the session")
         trash_session(stored)
         await until(lambda: "storm is in the trash, and no other session is there" in app.status_line(), "the line")
@@ -96,9 +87,7 @@ def test_thrown_away_with_no_other_nothing_is_in_view(drive: Any, stored: Path, 
         await until(lambda: isinstance(app.screen, SessionsScreen) and "finished" in app.text(), "the list")
         await pilot.press("enter")
         await until(lambda: "storm" in header(app), "the session again")
-
-    drive(test, opened(stored))
-    until(lambda: drafted(own_folders) == str(stored), "the draft, which is written soon")
+    waiting.until(lambda: drafted(own_folders) == str(stored), "the draft, which is written soon")
 
 
 def by_command(path: Path) -> None:
@@ -115,7 +104,7 @@ def its_file_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("move", "is_open"), [(by_command, True), (its_file_alone, True), (by_hand, False)])
-def test_renamed_elsewhere_it_is_followed_with_its_ledger_and_its_notes(
+async def test_renamed_elsewhere_it_is_followed_with_its_ledger_and_its_notes(
     drive: Any, stored: Path, calm: Path, own_folders: Path, move: Callable[[Path], None], is_open: bool
 ) -> None:
     record_tests(load_session(stored), [ComputedTest("difference", {}, 0.5)], "all")
@@ -123,12 +112,12 @@ def test_renamed_elsewhere_it_is_followed_with_its_ledger_and_its_notes(
     typed.keep("half a thought")
     typed.close()
     bright = paths.session_path("bright")
-
-    async def begin(app: Any, pilot: Any, until: Any) -> None:
-        await until(lambda: "storm" in header(app), "the session")
-        await pilot.press("q")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    if not is_open:
+        async with drive(session=stored) as (app, pilot, until):
+            await until(lambda: "storm" in header(app), "the session")
+            await pilot.press("q")
+        move(stored)
+    async with drive(session=stored if is_open else None, size=(80, 24)) as (app, pilot, until):
         if is_open:
             await until(lambda: "storm" in header(app), "the session")
             move(stored)
@@ -139,47 +128,36 @@ def test_renamed_elsewhere_it_is_followed_with_its_ledger_and_its_notes(
         await pilot.press(*"/bright", "enter", "N")
         await until(lambda: "half a thought" in app.text(), "the notes that were typed")
         await pilot.press("f4", "escape")
-
-    if not is_open:
-        drive(begin, opened(stored))
-        move(stored)
-    drive(test, opened(stored) if is_open else None, size=(80, 24))
     session = load_session(bright)
     assert "all" in {entry.family for entry in Ledger(session).entries()}
     assert session.vectors()
     assert not stored.exists()
     assert not paths.ledger_file(stored).exists()
-    until(lambda: drafted(own_folders) == str(bright), "the draft, which is written soon")
+    waiting.until(lambda: drafted(own_folders) == str(bright), "the draft, which is written soon")
 
 
-def test_what_is_gone_at_the_next_start_is_said_and_the_last_one_shown(
+async def test_what_is_gone_at_the_next_start_is_said_and_the_last_one_shown(
     drive: Any, stored: Path, calm: Path, own_folders: Path
 ) -> None:
-    async def begin(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await until(lambda: "storm" in header(app), "the session")
         await pilot.press("q")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    stored.unlink()
+    async with drive(size=(80, 24)) as (app, _, until):
         await until(lambda: "calm" in header(app), "the other session")
         assert "storm is gone: this is calm, the last one there is" in app.status_line()
 
-    drive(begin, opened(stored))
-    stored.unlink()
-    drive(test, size=(80, 24))
 
-
-def test_another_session_that_took_the_name_is_not_taken_for_it(drive: Any, stored: Path, calm: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_another_session_that_took_the_name_is_not_taken_for_it(drive: Any, stored: Path, calm: Path) -> None:
+    async with drive(session=stored) as (app, _, until):
         await until(lambda: "storm" in header(app), "the session")
         rename_session(stored, "bright")
         rename_session(calm, "storm")
         await until(lambda: "bright" in header(app), "the new name")
         assert app.explorer.results.state.session.created != "before"
 
-    drive(test, opened(stored))
 
-
-def test_a_run_that_is_not_saved_yet_is_followed_and_can_still_be_resumed(
+async def test_a_run_that_is_not_saved_yet_is_followed_and_can_still_be_resumed(
     drive: Any, stored: Path, own_folders: Path
 ) -> None:
     session = load_session(EXAMPLE)
@@ -189,20 +167,17 @@ def test_a_run_that_is_not_saved_yet_is_followed_and_can_still_be_resumed(
     extra = RunStart(session.prompts, provenance=dict(session.provenance), created="made gale")
     writer = JournalWriter.create(paths.run_folder(gale), session.spec, layout=layout, extra=extra)
     writer.append_batch(0, session.runs[:8], {site: rows[:8] for site, rows in session.vectors().items()}, receipt={})
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
-        await until(lambda: "gale" in header(app) and app.explorer.results.state.session is not None, "the run")
-        writer.close()
-        await until(lambda: "resumes" in app.status_line(), "the offer")
-        await pilot.press("o")
-        await until(lambda: isinstance(app.screen, SessionsScreen) and "interrupted" in app.text(), "the list")
-        await pilot.press(*"/gale", "enter", "R", "ctrl+u", *"wind", "enter")
-        await until(lambda: "gale is now wind" in app.text(), "the new name")
-        await pilot.press("escape", "escape")
-        await until(lambda: "wind" in header(app), "the header")
-        assert app.explorer.controller.runs.state.offer.path == paths.session_path("wind")
-
     with writer:
-        drive(test)
-    until(lambda: drafted(own_folders) == str(paths.session_path("wind")), "the draft, which is written soon")
+        async with drive() as (app, pilot, until):
+            await until(lambda: "gale" in header(app) and app.explorer.results.state.session is not None, "the run")
+            writer.close()
+            await until(lambda: "resumes" in app.status_line(), "the offer")
+            await pilot.press("o")
+            await until(lambda: isinstance(app.screen, SessionsScreen) and "interrupted" in app.text(), "the list")
+            await pilot.press(*"/gale", "enter", "R", "ctrl+u", *"wind", "enter")
+            await until(lambda: "gale is now wind" in app.text(), "the new name")
+            await pilot.press("escape", "escape")
+            await until(lambda: "wind" in header(app), "the header")
+            assert app.explorer.controller.runs.state.offer.path == paths.session_path("wind")
+    waiting.until(lambda: drafted(own_folders) == str(paths.session_path("wind")), "the draft, which is written soon")
     assert paths.run_folder(paths.session_path("wind")).is_dir()

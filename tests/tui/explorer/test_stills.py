@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
 from srm_explorer.tui.terminal.graphics import Graphics, removal
 from srm_explorer.tui.terminal.replies import TerminalReply
@@ -69,10 +68,14 @@ def begin(app: Any, monkeypatch: pytest.MonkeyPatch, *replies: str) -> Line:
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_a_quiet_chart_is_a_picture_that_the_next_key_takes_away(
+async def test_a_quiet_chart_is_a_picture_that_the_next_key_takes_away(
     drive: Callable[..., Any], stored: Path, monkeypatch: pytest.MonkeyPatch, theme: Any
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, settings=Settings(theme=theme, pictures="on"), size=(120, 40)) as (
+        app,
+        pilot,
+        until,
+    ):
         await until(lambda: chart_of(app).settled(), "the chart")
         line = begin(app, monkeypatch, *KITTY)
         await until(lambda: "a=T" in line.written and ",m=0;" in line.written.replace("m=0", ",m=0"), "the picture")
@@ -106,13 +109,11 @@ def test_a_quiet_chart_is_a_picture_that_the_next_key_takes_away(
         await pilot.press("q")
         assert line.written.endswith(removal()) or removal() in line.written.rpartition("a=T")[2]
 
-    drive(test, LaunchOptions(session=stored), Settings(theme=theme, pictures="on"), size=(120, 40))
 
-
-def test_sixels_are_as_large_as_the_cells_and_are_painted_over(
+async def test_sixels_are_as_large_as_the_cells_and_are_painted_over(
     drive: Callable[..., Any], stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, settings=Settings(pictures="on"), size=(120, 40)) as (app, pilot, until):
         await until(lambda: chart_of(app).settled(), "the chart")
         line = begin(app, monkeypatch, *SIXEL)
         await until(lambda: "\x1bP9;1;0q" in line.written, "the picture")
@@ -131,13 +132,11 @@ def test_sixels_are_as_large_as_the_cells_and_are_painted_over(
 
         await until(lambda: rows <= written_rows(), "the characters")
 
-    drive(test, LaunchOptions(session=stored), Settings(pictures="on"), size=(120, 40))
 
-
-def test_without_a_word_of_the_terminal_nothing_is_sent(
+async def test_without_a_word_of_the_terminal_nothing_is_sent(
     drive: Callable[..., Any], stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, settings=Settings(pictures="off"), size=(120, 40)) as (app, pilot, until):
         await until(lambda: chart_of(app).settled(), "the chart")
         line = begin(app, monkeypatch)
         assert not line.written
@@ -150,5 +149,3 @@ def test_without_a_word_of_the_terminal_nothing_is_sent(
         await pilot.pause(0.5)
         assert "a=T" not in line.written
         assert "\x1bP" not in line.written
-
-    drive(test, LaunchOptions(session=stored), Settings(pictures="off"), size=(120, 40))

@@ -14,7 +14,6 @@ from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.backend.events import WorkerSeen
-from srm_explorer.tui.explorer.startup import LaunchOptions
 
 pytestmark = pytest.mark.process
 
@@ -38,10 +37,10 @@ async def find_page(app: Any, pilot: Any, until: Any, title: str) -> None:
     raise AssertionError(f"no page '{title}':\n{app.text()}")
 
 
-def test_planes_are_listed_and_written_and_more_of_them_are_made_of_typed_directions(
+async def test_planes_are_listed_and_written_and_more_of_them_are_made_of_typed_directions(
     drive: Any, stored: Path, tmp_path: Path
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await go_to(app, pilot, until, "Planes")
         await until(lambda: "energy in plane" in app.text(), "the planes")
         await pilot.press("X")
@@ -69,13 +68,12 @@ def test_planes_are_listed_and_written_and_more_of_them_are_made_of_typed_direct
         plane = load_session(stored).planes[-1]
         assert (plane.a, plane.b) == ("pc1", "pc2")
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_the_pairings_are_those_of_the_study_and_enter_makes_the_plane_of_a_partner(drive: Any, stored: Path) -> None:
+async def test_the_pairings_are_those_of_the_study_and_enter_makes_the_plane_of_a_partner(
+    drive: Any, stored: Path
+) -> None:
     """Every note of the table is in the help, where the page has no room; a page without a table writes nothing."""
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored, size=(100, 30)) as (app, pilot, until):
         await go_to(app, pilot, until, "Planes")
         await find_page(app, pilot, until, "co-activators of")
         asked = {"top": 20, "permutations": 2000, "seed": 0, "partners": "both"}
@@ -106,11 +104,9 @@ def test_the_pairings_are_those_of_the_study_and_enter_makes_the_plane_of_a_part
         assert len(saved.planes) == before + 1
         await until(lambda: f"n{saved.planes[-1].b}" in app.text(), "its name")
 
-    drive(test, LaunchOptions(session=stored), size=(100, 30))
 
-
-def test_settings_are_fields_and_what_is_wrong_stays_in_its_row_with_the_remedy(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_settings_are_fields_and_what_is_wrong_stays_in_its_row_with_the_remedy(drive: Any, stored: Path) -> None:
+    async with drive(session=stored, size=(80, 24)) as (app, pilot, until):
         await go_to(app, pilot, until, "Planes", "pairs")
         await until(lambda: "co-activators of" in app.text(), "the partners")
 
@@ -144,32 +140,26 @@ def test_settings_are_fields_and_what_is_wrong_stays_in_its_row_with_the_remedy(
         tells(("partners", "site"), ("rows", "3"), ("permutations", "2000"), ("seed", "0"))
         assert "the one that is edited" in app.text()
 
-    drive(test, LaunchOptions(session=stored), size=(80, 24))
 
-
-def test_without_a_saved_session_the_tabs_say_what_comes_first(drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_without_a_saved_session_the_tabs_say_what_comes_first(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
         await pilot.press("3")
         while app.explorer.results.tab != "Effects":
             await pilot.press("right_square_bracket")
         await until(lambda: "r runs the experiment, o opens a saved session" in app.text(), "the words")
 
-    drive(test)
 
-
-def test_a_study_without_a_worker_says_so_and_can_be_tried_again(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_study_without_a_worker_says_so_and_can_be_tried_again(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await go_to(app, pilot, until, "Neuron")
         await until(lambda: "no worker is started here" in app.text(), "the reason")
         assert "w tries again" in app.text()
         await pilot.press("w")
         await until(lambda: "no worker is started here" in app.text(), "the reason again")
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_scoring_tells_how_far_it_is_and_says_that_it_was_stopped(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_scoring_tells_how_far_it_is_and_says_that_it_was_stopped(drive: Any, stored: Path) -> None:
+    async with drive(session=stored, size=(80, 24)) as (app, pilot, until):
         await until(lambda: app.explorer.results.state.session is not None, "the session")
         controller = app.explorer.controller
         controller.link.close()
@@ -193,11 +183,9 @@ def test_scoring_tells_how_far_it_is_and_says_that_it_was_stopped(drive: Any, st
         await pilot.press("c")
         await until(lambda: "nothing is running" in app.status_line(), "that there is nothing")
 
-    drive(test, LaunchOptions(session=stored), size=(80, 24))
 
-
-def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await go_to(app, pilot, until, "Effects")
         book = app.explorer.controller.studies.cache
         await until(lambda: book._answers and "working it out" not in app.text(), "the answer")
@@ -207,24 +195,21 @@ def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, s
         assert set(book._answers) == asked
         assert paths.session_path("storm") == stored
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_while_a_run_is_written_the_tabs_say_when_studies_begin(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_while_a_run_is_written_the_tabs_say_when_studies_begin(drive: Any, stored: Path) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await go_to(app, pilot, until, "Effects")
         app.explorer.results.take_session(replace(load_session(stored), path=None))
         await until(lambda: "Studies begin when the run is finished" in app.text(), "the words")
         await pilot.press("X")
         await until(lambda: "first save a session" in app.text(), "the reason")
 
-    drive(test, LaunchOptions(session=stored))
 
-
-def test_a_plane_whose_weights_cannot_be_read_is_asked_for_again_as_it_was_typed(drive: Any, stored: Path) -> None:
+async def test_a_plane_whose_weights_cannot_be_read_is_asked_for_again_as_it_was_typed(
+    drive: Any, stored: Path
+) -> None:
     typed = "blocks.4.hook_resid_post : w_out(4.20) ; pc1"
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=stored) as (app, pilot, until):
         await go_to(app, pilot, until, "Planes")
         await until(lambda: "energy in plane" in app.text(), "the planes")
         before = stored.read_bytes()
@@ -239,5 +224,3 @@ def test_a_plane_whose_weights_cannot_be_read_is_asked_for_again_as_it_was_typed
         await pilot.press("enter")
         await until(lambda: "layer 9 is out of range for this model (6 layers)" in app.text(), "the range")
         assert stored.read_bytes() == before
-
-    drive(test, LaunchOptions(session=stored))

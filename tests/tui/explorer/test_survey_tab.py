@@ -23,7 +23,6 @@ from srm_explorer.engine.runs.survey import FORCED, Plan
 from srm_explorer.engine.runs.survey_journal import SurveyKept, SurveyPlanned
 from srm_explorer.engine.session import SurveyTables, load_session
 from srm_explorer.engine.session.survey import FORCED_AXES, PLAN_TABLES
-from srm_explorer.tui.explorer.startup import LaunchOptions
 from tests.surveyed import WIDTH, surveyed
 
 pytestmark = pytest.mark.process
@@ -43,8 +42,8 @@ async def go_to(app: Any, pilot: Any, until: Any) -> None:
     await until(lambda: "60 of 60 neurons" in app.text(), "the neurons")
 
 
-def test_neurons_are_filtered_sorted_marked_and_drawn(drive: Any, survey: Path, tmp_path: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_neurons_are_filtered_sorted_marked_and_drawn(drive: Any, survey: Path, tmp_path: Path) -> None:
+    async with drive(session=survey, size=(80, 24)) as (app, pilot, until):
         await go_to(app, pilot, until)
         tab = app.explorer.results.study_tabs[3]
         first = tab.page.table
@@ -88,16 +87,15 @@ def test_neurons_are_filtered_sorted_marked_and_drawn(drive: Any, survey: Path, 
         await pilot.press("v")
         await until(lambda: "' door'" in app.text() and r"'\u202e'" in app.text(), "the tokens it moves")
 
-    drive(test, LaunchOptions(session=survey), size=(80, 24))
 
-
-def test_enter_asks_and_runs_a_neuron_and_marks_are_of_one_session(drive: Any, survey: Path, stored: Path) -> None:
+async def test_enter_asks_and_runs_a_neuron_and_marks_are_of_one_session(
+    drive: Any, survey: Path, stored: Path
+) -> None:
     session = load_session(survey)
     experiment = cell_experiment(session.spec, 2, 11)
     path = default_path(experiment, "many-L2-n11")
     assert experiment.interventions[0].neurons == (11,)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(session=survey, size=(100, 30)) as (app, pilot, until):
         submitted: list[Any] = []
         controller = app.explorer.controller
         controller.link.submit = lambda *given: submitted.append(given)
@@ -126,8 +124,6 @@ def test_enter_asks_and_runs_a_neuron_and_marks_are_of_one_session(drive: Any, s
         await until(lambda: "60 of 60 neurons" in app.text(), "the neurons")
         assert "marked" not in app.text()
 
-    drive(test, LaunchOptions(session=survey), size=(100, 30))
-
 
 def written_parts(writer: JournalWriter, tables: SurveyTables, ends: Sequence[int]) -> Iterator[None]:
     """Write the plan of a survey that scores, then a part up to each of these cells whenever it is asked for more."""
@@ -147,7 +143,7 @@ def written_parts(writer: JournalWriter, tables: SurveyTables, ends: Sequence[in
         yield
 
 
-def test_a_survey_that_goes_on_lists_what_is_finished_and_the_highlight_stays_on_its_neuron(
+async def test_a_survey_that_goes_on_lists_what_is_finished_and_the_highlight_stays_on_its_neuron(
     drive: Any, own_folders: Path
 ) -> None:
     # The second part brings the neuron that moves the texts most.
@@ -160,30 +156,27 @@ def test_a_survey_that_goes_on_lists_what_is_finished_and_the_highlight_stays_on
     tables = made.survey()
     assert tables is not None
     parts = written_parts(writer, tables, (10, 12, 30))
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
-        results = app.explorer.results
-        await until(lambda: results.state.session is not None, "the run")
-        await pilot.press("3")
-        results.open_tab("Survey")
-        await until(lambda: "The survey has begun" in app.text(), "what is on its way")
-        next(parts)
-        await until(lambda: "10 of 10 neurons" in app.text(), "the first part")
-        tab = results.study_tabs[3]
-        assert "incomplete: 10 of 30 neurons are finished" in " ".join(app.text().split())
-        assert (tab.page.table.rows[0][1], tab.page.table.rows[0][2], tab.table.cursor) == (1, 4, 0)
-        await pilot.press("down")
-        held = tab.table.key
-        next(parts)  # A fifth more: the table stays.
-        await until(lambda: results.state.session.survey().finished == (12, 0), "the second part")
-        next(parts)
-        await until(lambda: "30 of 30 neurons" in app.text(), "the last part")
-        assert "incomplete" not in app.text()
-        assert (tab.page.table.rows[0][2], tab.table.key) == (25, held)
-        writer.close()
-        await until(lambda: "resumes" in app.status_line(), "the offer")
-        assert "30 of 30 neurons" in app.text()
-
     with writer:
         writer.append_batch(0, made.runs, vectors, receipt={})
-        drive(test, size=(120, 40))
+        async with drive(size=(120, 40)) as (app, pilot, until):
+            results = app.explorer.results
+            await until(lambda: results.state.session is not None, "the run")
+            await pilot.press("3")
+            results.open_tab("Survey")
+            await until(lambda: "The survey has begun" in app.text(), "what is on its way")
+            next(parts)
+            await until(lambda: "10 of 10 neurons" in app.text(), "the first part")
+            tab = results.study_tabs[3]
+            assert "incomplete: 10 of 30 neurons are finished" in " ".join(app.text().split())
+            assert (tab.page.table.rows[0][1], tab.page.table.rows[0][2], tab.table.cursor) == (1, 4, 0)
+            await pilot.press("down")
+            held = tab.table.key
+            next(parts)  # A fifth more: the table stays.
+            await until(lambda: results.state.session.survey().finished == (12, 0), "the second part")
+            next(parts)
+            await until(lambda: "30 of 30 neurons" in app.text(), "the last part")
+            assert "incomplete" not in app.text()
+            assert (tab.page.table.rows[0][2], tab.table.key) == (25, held)
+            writer.close()
+            await until(lambda: "resumes" in app.status_line(), "the offer")
+            assert "30 of 30 neurons" in app.text()

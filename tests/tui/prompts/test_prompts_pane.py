@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -36,16 +34,6 @@ plain: Somebody stands there.
 grand: Lo, somebody stands there.
 """
 MODEL = {"name": "demo", "revision": None}
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test in an event loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 def pieces(text: Content) -> tuple[str, ...]:
@@ -152,7 +140,6 @@ def run_would_use(table: dict[str, Any]) -> list[tuple[str, int]]:
     return [(one.set.name, 1 + one.set.prompts.index(one.prompt)) for one in listed]
 
 
-@in_loop
 async def test_the_sets_that_ship_and_those_in_the_folder_are_listed_with_their_counts() -> None:
     async with opened(sets=["reasoning"]) as (app, _):
         assert "☑ reasoning" in app.row("reasoning")
@@ -163,7 +150,6 @@ async def test_the_sets_that_ship_and_those_in_the_folder_are_listed_with_their_
         assert "20 prompts of 1 set" in app.foot()
 
 
-@in_loop
 async def test_space_chooses_a_set_after_the_others_and_again_leaves_it_out() -> None:
     async with opened(sets=["reasoning", "watching"]) as (app, pilot):
         await go(app, pilot, "alpha")
@@ -179,7 +165,6 @@ async def test_space_chooses_a_set_after_the_others_and_again_leaves_it_out() ->
         assert app.prompts == app.told[0]
 
 
-@in_loop
 async def test_space_leaves_a_prompt_out_and_takes_it_back() -> None:
     async with opened(sets=["alpha", "grid"]) as (app, pilot):
         await go(app, pilot, "alpha")
@@ -196,7 +181,6 @@ async def test_space_leaves_a_prompt_out_and_takes_it_back() -> None:
         assert "1 / 3" in app.row("alpha")
 
 
-@in_loop
 async def test_choosing_one_prompt_of_a_set_that_is_not_chosen_leaves_the_others_out() -> None:
     async with opened(sets=["grid"]) as (app, pilot):
         await go(app, pilot, "alpha")
@@ -208,7 +192,6 @@ async def test_choosing_one_prompt_of_a_set_that_is_not_chosen_leaves_the_others
         assert app.prompts == app.told[0]
 
 
-@in_loop
 async def test_all_and_none_of_those_shown() -> None:
     async with opened(sets=["grid"]) as (app, pilot):
         await go(app, pilot, "grid")
@@ -225,7 +208,6 @@ async def test_all_and_none_of_those_shown() -> None:
         assert app.used() == run_would_use(app.prompts)
 
 
-@in_loop
 async def test_a_search_narrows_as_it_is_typed_and_escape_clears_it() -> None:
     async with opened(sets=["grid"]) as (app, pilot):
         await go(app, pilot, "grid")
@@ -245,7 +227,6 @@ async def test_a_search_narrows_as_it_is_typed_and_escape_clears_it() -> None:
         assert app.pane.table.key == "grid"
 
 
-@in_loop
 async def test_what_is_said_of_a_new_prompt_goes_with_its_line_and_its_set() -> None:
     async with opened(sets=["grid"]) as (app, pilot):
         await go(app, pilot, "grid")
@@ -264,7 +245,6 @@ async def test_what_is_said_of_a_new_prompt_goes_with_its_line_and_its_set() -> 
         assert "said of this set" not in app.foot()
 
 
-@in_loop
 async def test_letters_that_come_before_the_line_is_there_are_text() -> None:
     async with opened(sets=["grid"]) as (app, pilot):
         await go(app, pilot, "grid")
@@ -283,14 +263,12 @@ async def test_letters_that_come_before_the_line_is_there_are_text() -> None:
         assert "broken.jsonl:2" in app.foot()
 
 
-@in_loop
 async def test_without_factors_there_is_nothing_to_choose_and_a_key_that_helps() -> None:
     async with opened(sets=["alpha"]) as (app, pilot):
         await press(pilot, "x")
         assert "no factors: esc goes back" in app.foot()
 
 
-@in_loop
 async def test_factors_are_chosen_by_level() -> None:
     async with opened(sets=["grid"]) as (app, pilot):
         await press(pilot, "x")
@@ -316,7 +294,6 @@ async def test_factors_are_chosen_by_level() -> None:
         assert app.prompts["where"] == {}
 
 
-@in_loop
 async def test_a_factor_of_one_set_leaves_the_others_as_they_are() -> None:
     async with opened(sets=["alpha", "grid"]) as (app, pilot):
         await press(pilot, "x")
@@ -329,7 +306,6 @@ async def test_a_factor_of_one_set_leaves_the_others_as_they_are() -> None:
         assert "5 prompts of 2 sets · grid: type grand" in app.foot()
 
 
-@in_loop
 async def test_what_every_set_was_to_have_is_put_down_by_set_with_the_first_key() -> None:
     async with opened(sets=["alpha", "grid"], where={"type": ["grand"]}) as (app, pilot):
         assert "0 / 3" in app.row(" alpha ")
@@ -342,7 +318,6 @@ async def test_what_every_set_was_to_have_is_put_down_by_set_with_the_first_key(
         assert app.used() == run_would_use(app.prompts)
 
 
-@in_loop
 async def test_an_opened_set_is_filtered_alone_and_a_set_that_is_chosen_again_has_its_levels() -> None:
     (Path.cwd() / "prompts" / "more.csv").write_text("prompt,type\nOne,plain\nTwo,grand\n")
     async with opened(sets=["grid", "more"]) as (app, pilot):
@@ -359,7 +334,6 @@ async def test_an_opened_set_is_filtered_alone_and_a_set_that_is_chosen_again_ha
         assert app.prompts["where"] == {"more": {"type": ["plain"]}}
 
 
-@in_loop
 async def test_the_first_of_the_list_and_a_number_that_is_none() -> None:
     async with opened(sets=["alpha", "grid"]) as (app, pilot):
         await press(pilot, "f", "5", "enter")
@@ -376,7 +350,6 @@ SOMEBODY = [[-1, 1], {"token": " somebody"}, "all", {"after": " is"}]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (46, 48)], ids=["80x24", "a third of 160x48"])
-@in_loop
 async def test_positions_by_number_and_by_token_are_shown_as_what_they_are_in_each_prompt(
     size: tuple[int, int],
 ) -> None:
@@ -390,7 +363,6 @@ async def test_positions_by_number_and_by_token_are_shown_as_what_they_are_in_ea
         assert 'edited at token " is": 2 " is"' in app.foot()
 
 
-@in_loop
 async def test_positions_that_are_captured_have_a_column_of_their_own() -> None:
     async with opened((80, 24), [[0]], {"after": " is"}, sets=["grid"]) as (app, pilot):
         await go(app, pilot, "grid")
@@ -401,7 +373,6 @@ async def test_positions_that_are_captured_have_a_column_of_their_own() -> None:
         assert 'captured at after " is": from 2 " there."' in app.foot()
 
 
-@in_loop
 async def test_long_choices_of_positions_stand_whole_in_a_narrow_pane() -> None:
     Path("prompts/long.txt").write_text(f"{'word ' * 40}\n")
     choices = [{"token": " word"}, [0, 3, 7, 11, 15, 19, -1, -5, -9]]
@@ -418,7 +389,6 @@ async def test_long_choices_of_positions_stand_whole_in_a_narrow_pane() -> None:
         assert 'captured at after "word":' in shown
 
 
-@in_loop
 async def test_a_prompt_without_the_token_says_so_in_its_row_and_below() -> None:
     async with opened((80, 24), SOMEBODY, sets=["grid"]) as (app, pilot):
         await go(app, pilot, "grid")
@@ -430,7 +400,6 @@ async def test_a_prompt_without_the_token_says_so_in_its_row_and_below() -> None
         assert '"Somebody", " is", " there."' in app.foot()
 
 
-@in_loop
 async def test_positions_follow_the_experiment_and_answers_to_another_question_are_not_shown() -> None:
     async with opened((80, 24), ["all"], sets=["alpha"]) as (app, pilot):
         await go(app, pilot, "alpha")
@@ -455,7 +424,6 @@ async def test_positions_follow_the_experiment_and_answers_to_another_question_a
             assert "@1" in app.row("☑ Second")
 
 
-@in_loop
 async def test_more_positions_than_there_is_room_for_are_counted() -> None:
     Path("prompts/long.txt").write_text(f"{'word ' * 40}\nshort\n")
     async with opened((80, 24), [{"token": "word"}, {"token": " word"}], sets=["long"]) as (app, pilot):
@@ -466,7 +434,6 @@ async def test_more_positions_than_there_is_room_for_are_counted() -> None:
         assert "⚠ none" in app.row("☑ short")
 
 
-@in_loop
 async def test_tokens_are_asked_once_for_an_opened_set_and_long_prompts_are_marked() -> None:
     async with opened(sets=["alpha"]) as (app, pilot):
         assert app.asked == []
@@ -488,7 +455,6 @@ async def test_tokens_are_asked_once_for_an_opened_set_and_long_prompts_are_mark
         assert len(app.asked) == 2
 
 
-@in_loop
 async def test_a_broken_file_shows_what_is_wrong_and_the_others_stay_usable() -> None:
     async with opened(sets=["broken", "alpha"]) as (app, pilot):
         assert "broken.jsonl:2" in app.foot()
@@ -502,7 +468,6 @@ async def test_a_broken_file_shows_what_is_wrong_and_the_others_stay_usable() ->
         assert app.used() == run_would_use(app.prompts) == [("alpha", n) for n in (1, 2, 3)]
 
 
-@in_loop
 async def test_a_set_that_is_gone_is_shown_with_its_error_and_can_be_left_out() -> None:
     async with opened(sets=["gone", "sub/nowhere.csv", "alpha"]) as (app, pilot):
         await go(app, pilot, "gone")
@@ -515,7 +480,6 @@ async def test_a_set_that_is_gone_is_shown_with_its_error_and_can_be_left_out() 
         assert app.used() == run_would_use(app.prompts)
 
 
-@in_loop
 async def test_a_number_past_the_end_of_a_file_is_told_and_goes_with_the_next_choice() -> None:
     async with opened(sets=["alpha"], omit={"alpha": [2, 9]}) as (app, pilot):
         with pytest.raises(ExplorerError) as refused:
@@ -527,7 +491,6 @@ async def test_a_number_past_the_end_of_a_file_is_told_and_goes_with_the_next_ch
         assert app.used() == run_would_use(app.prompts)
 
 
-@in_loop
 async def test_a_new_prompt_goes_into_the_users_own_file(here: Path) -> None:
     async with opened(sets=["alpha"], omit={"alpha": [2]}) as (app, pilot):
         await go(app, pilot, "alpha")
@@ -541,7 +504,6 @@ async def test_a_new_prompt_goes_into_the_users_own_file(here: Path) -> None:
         assert app.pane.query_one(Input).value == ">>core_id", "what was typed stays"
 
 
-@in_loop
 async def test_a_prompt_for_a_set_that_ships_goes_into_a_copy(here: Path) -> None:
     shipped = (paths.shipped_prompts() / "reasoning.txt").read_bytes()
     async with opened(sets=["reasoning", "alpha"], omit={"reasoning": [3]}) as (app, pilot):
@@ -557,7 +519,6 @@ async def test_a_prompt_for_a_set_that_ships_goes_into_a_copy(here: Path) -> Non
         assert len(app.used()) == 20 + 3
 
 
-@in_loop
 async def test_in_a_grid_prompts_left_out_stay_so_when_a_line_moves_them(here: Path) -> None:
     async with opened(sets=["grid"], omit={"grid": [2, 4]}) as (app, pilot):
         await go(app, pilot, "grid")
@@ -569,7 +530,6 @@ async def test_in_a_grid_prompts_left_out_stay_so_when_a_line_moves_them(here: P
         assert app.used() == run_would_use(app.prompts)
 
 
-@in_loop
 async def test_a_file_that_changed_meanwhile_is_read_again(here: Path) -> None:
     async with opened(sets=["alpha"], omit={"alpha": [2]}) as (app, pilot):
         (here / "prompts" / "alpha.txt").write_text("Zeroth\nFirst of all\nSecond\n")
@@ -584,7 +544,6 @@ async def test_a_file_that_changed_meanwhile_is_read_again(here: Path) -> None:
         assert app.used() == run_would_use(app.prompts)
 
 
-@in_loop
 async def test_undo_from_outside_is_shown() -> None:
     async with opened(sets=["alpha"]) as (app, pilot):
         await go(app, pilot, "grid")
@@ -597,7 +556,6 @@ async def test_undo_from_outside_is_shown() -> None:
         assert app.prompts == app.told[1]
 
 
-@in_loop
 async def test_the_mark_of_a_row_can_be_clicked_and_a_double_click_opens() -> None:
     async with opened(sets=["alpha"]) as (app, pilot):
         await pilot.click(app.pane.table, offset=(1, 1))
@@ -610,7 +568,6 @@ async def test_the_mark_of_a_row_can_be_clicked_and_a_double_click_opens() -> No
 
 
 @pytest.mark.parametrize("size", [(34, 14), (80, 22), (160, 48), (20, 5)])
-@in_loop
 async def test_odd_characters_keep_the_columns(here: Path, size: tuple[int, int]) -> None:
     texts = ["wide 漢字漢字漢字漢字漢字漢字漢字漢字", "emoji 👩‍👩‍👧 and ‮ turned", "a\ttab", "combining e\u0301\u0301"]
     (here / "prompts" / "odd.csv").write_text(
@@ -629,7 +586,6 @@ async def test_odd_characters_keep_the_columns(here: Path, size: tuple[int, int]
 
 
 @pytest.mark.parametrize("width", [36, 46, 80])
-@in_loop
 async def test_headings_are_whole_in_a_narrow_pane(width: int) -> None:
     async with opened((width, 30), [[0, 2]], [1], sets=["grid"]) as (app, pilot):
         await go(app, pilot, "grid")
@@ -640,7 +596,6 @@ async def test_headings_are_whole_in_a_narrow_pane(width: int) -> None:
         assert "@0, 2" in app.row("▸")
 
 
-@in_loop
 async def test_a_missing_editor_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", "no-such-editor -x")
@@ -658,7 +613,6 @@ def line_of(app: Host) -> str:
     return app.pane.query_one(Input).value
 
 
-@in_loop
 async def test_a_file_is_opened_by_a_path_that_tab_completes() -> None:
     folder = Path.cwd() / "elsewhere" / "deeper"
     folder.mkdir(parents=True)
@@ -687,7 +641,6 @@ async def test_a_file_is_opened_by_a_path_that_tab_completes() -> None:
         assert run_would_use(app.prompts)[3:] == [("storms", 1), ("storms", 2)]
 
 
-@in_loop
 async def test_the_home_folder_and_what_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     async with opened(sets=["alpha"]) as (app, pilot):
@@ -720,7 +673,6 @@ async def test_the_home_folder_and_what_cannot_be_opened(tmp_path: Path, monkeyp
         assert len(app.told) == 2
 
 
-@in_loop
 async def test_a_new_set_is_made_edited_and_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edited: list[Path] = []
 
@@ -755,7 +707,6 @@ async def test_a_new_set_is_made_edited_and_chosen(tmp_path: Path, monkeypatch: 
         assert app.prompts["sets"][2:] == [str(tmp_path / "table.csv")]
 
 
-@in_loop
 async def test_a_new_set_without_an_editor_takes_its_first_prompt_by_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISUAL", "no-such-editor")
     async with opened(sets=["alpha"]) as (app, pilot):
@@ -770,7 +721,6 @@ async def test_a_new_set_without_an_editor_takes_its_first_prompt_by_a_key(monke
         assert app.used() == run_would_use(app.prompts)
 
 
-@in_loop
 async def test_files_are_called_by_their_names_and_counts_are_seen_in_a_narrow_pane(tmp_path: Path) -> None:
     files = [tmp_path / "a long way" / folder / "prompts of a study.txt" for folder in ("one", "two")]
     for file in files:

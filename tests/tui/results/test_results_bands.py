@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import asyncio
 import functools
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,6 @@ from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.results.state import BandKey, BandWatch
 from srm_explorer.tui.widgets.chart import ChartView
 from tests.waiting import PATIENCE, check_alive
-
-Use = Callable[[Pilot[None], "Host"], Awaitable[None]]
 
 
 class Host(App[None]):
@@ -40,15 +38,13 @@ class Host(App[None]):
         return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
-def used(use: Use, session: Session, size: tuple[int, int] = (116, 40)) -> None:
-    async def go() -> None:
-        host = Host()
-        async with host.run_test(size=size) as pilot:
-            host.pane.take_session(session)
-            await until(pilot, host, "")
-            await use(pilot, host)
-
-    asyncio.run(go())
+@asynccontextmanager
+async def used(session: Session) -> AsyncIterator[tuple[Pilot[None], Host]]:
+    host = Host()
+    async with host.run_test(size=(116, 40)) as pilot:
+        host.pane.take_session(session)
+        await until(pilot, host, "")
+        yield pilot, host
 
 
 async def until(pilot: Pilot[None], host: Host, text: str, *, there: bool = True) -> None:
@@ -88,8 +84,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.process
-def test_bands_that_are_not_stored_are_computed_in_another_process_and_drawn(stored: Session) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_bands_that_are_not_stored_are_computed_in_another_process_and_drawn(stored: Session) -> None:
+    async with used(stored) as (pilot, host):
         assert "computing bands" in host.text()
         assert "95 %" not in host.text()
         # Drawn before they are known: arithmetic needs no resampling.
@@ -104,27 +100,24 @@ def test_bands_that_are_not_stored_are_computed_in_another_process_and_drawn(sto
         await until(pilot, host, "┆ 95 % band of 6 units", there=False)
         assert "computing" not in host.text()
 
-    used(use, stored)
-
 
 @pytest.mark.process
-def test_a_failure_is_one_line_of_the_log_and_the_chart_stays(stored: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_is_one_line_of_the_log_and_the_chart_stays(
+    stored: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert stored.path is not None
     stored.path.unlink()
-
-    async def use(pilot: Pilot[None], host: Host) -> None:
+    async with used(stored) as (pilot, host):
         await until(pilot, host, "computing bands", there=False)
         assert "● clamped" in host.text()
         log = host.pane.query_one(LogTab).copy_text()
         assert log.startswith("no 95 % bands: ")
         assert "\n" not in log
 
-    used(use, stored)
-
 
 @pytest.mark.usefixtures("at_once")
-def test_the_key_of_arithmetic_goes_round_three_ways_of_seeing(stored: Session) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_the_key_of_arithmetic_goes_round_three_ways_of_seeing(stored: Session) -> None:
+    async with used(stored) as (pilot, host):
         await pilot.press("i")
         await until(pilot, host, "95 % band of 6 units")
         await pilot.press("a")
@@ -151,12 +144,10 @@ def test_the_key_of_arithmetic_goes_round_three_ways_of_seeing(stored: Session) 
             await pilot.press("a")
             await until(pilot, host, "╌ arithmetic")
 
-    used(use, stored)
-
 
 @pytest.mark.usefixtures("at_once")
-def test_the_cursor_counts_what_is_beyond_arithmetic(stored: Session) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_the_cursor_counts_what_is_beyond_arithmetic(stored: Session) -> None:
+    async with used(stored) as (pilot, host):
         await pilot.press("right_square_bracket", "a")
         await until(pilot, host, "− predicted")
         row = next(line for line in host.text().split("\n") if "θ 0°" in line and "spotlight" not in line)
@@ -166,12 +157,10 @@ def test_the_cursor_counts_what_is_beyond_arithmetic(stored: Session) -> None:
         await until(pilot, host, "share of runs − baseline's")
         assert host.pane.state.transform == "observed"
 
-    used(use, stored)
-
 
 @pytest.mark.usefixtures("at_once")
-def test_the_key_of_bands_goes_to_the_next_group(stored: Session) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_the_key_of_bands_goes_to_the_next_group(stored: Session) -> None:
+    async with used(stored) as (pilot, host):
         await until(pilot, host, "● clamped")
         await pilot.press("i")
         await until(pilot, host, "95 % band of 6 units")
@@ -186,8 +175,6 @@ def test_the_key_of_bands_goes_to_the_next_group(stored: Session) -> None:
         await pilot.press("B")
         await until(pilot, host, "95 % band of 6 units")
         assert banded() == "baseline"
-
-    used(use, stored)
 
 
 @pytest.mark.process

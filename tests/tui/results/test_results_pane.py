@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,6 @@ from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.results.runs_tab import RunsTab
 from srm_explorer.tui.widgets.chart import ChartView
 from tests.waiting import until_shown
-
-Use = Callable[[Pilot[None], "Host"], Awaitable[None]]
 
 
 class Host(App[None]):
@@ -51,16 +49,16 @@ class Host(App[None]):
         return "\n".join(self.lines())
 
 
-def used(use: Use, session: Session | None, size: tuple[int, int] = (116, 46)) -> None:
-    async def go() -> None:
-        host = Host(session)
-        async with host.run_test(size=size) as pilot:
-            if session is not None:
-                host.pane.take_session(session)
-            await settled(pilot, host)
-            await use(pilot, host)
-
-    asyncio.run(go())
+@asynccontextmanager
+async def used(
+    session: Session | None, *, size: tuple[int, int] = (116, 46)
+) -> AsyncIterator[tuple[Pilot[None], Host]]:
+    host = Host(session)
+    async with host.run_test(size=size) as pilot:
+        if session is not None:
+            host.pane.take_session(session)
+        await settled(pilot, host)
+        yield pilot, host
 
 
 async def settled(pilot: Pilot[None], host: Host) -> None:
@@ -80,10 +78,9 @@ def counted(session: Session, theta: int, threshold: float) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def test_the_number_on_the_screen_is_the_count_of_the_session(spread_session: Callable[..., Session]) -> None:
+async def test_the_number_on_the_screen_is_the_count_of_the_session(spread_session: Callable[..., Session]) -> None:
     session = spread_session()
-
-    async def use(pilot: Pilot[None], host: Host) -> None:
+    async with used(session) as (pilot, host):
         theta = 0
         keys = {"l": 1, "right": 1, "h": -1, "left": -1, "L": 10, "shift+right": 10, "H": -10, "shift+left": -10}
         for key in (
@@ -116,11 +113,9 @@ def test_the_number_on_the_screen_is_the_count_of_the_session(spread_session: Ca
             assert (int(told[4]), int(told[6])) == (40, 10)
         assert host.turned == 15
 
-    used(use, session)
 
-
-def test_the_cells_that_stand_out_on_the_screen_follow_the_keys(spread_session: Callable[..., Session]) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_the_cells_that_stand_out_on_the_screen_follow_the_keys(spread_session: Callable[..., Session]) -> None:
+    async with used(spread_session()) as (pilot, host):
         await pilot.press("v", "v")
         await settled(pilot, host)
         assert "compass" in host.lines()[0]
@@ -150,11 +145,9 @@ def test_the_cells_that_stand_out_on_the_screen_follow_the_keys(spread_session: 
             seen.add(lit)
         assert len(seen) > 3
 
-    used(use, spread_session())
 
-
-def test_a_step_repaints_few_cells(spread_session: Callable[..., Session]) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_a_step_repaints_few_cells(spread_session: Callable[..., Session]) -> None:
+    async with used(spread_session(prompts=50)) as (pilot, host):
         await pilot.press("v", "v", "l")
         await settled(pilot, host)
         chart = host.pane.query(ChartView).first()
@@ -174,8 +167,6 @@ def test_a_step_repaints_few_cells(spread_session: Callable[..., Session]) -> No
         assert chart.scene.picture is picture
         assert 0 < max(areas) < chart.size.area / 12
 
-    used(use, spread_session(prompts=50))
-
 
 @pytest.mark.parametrize(
     ("keys", "before", "after"),
@@ -191,23 +182,20 @@ def test_a_step_repaints_few_cells(spread_session: Callable[..., Session]) -> No
         (("right_square_bracket", "right_square_bracket"), "[Polar]", "amplitude A by clamp value"),
     ],
 )
-def test_every_key_changes_what_is_seen(
+async def test_every_key_changes_what_is_seen(
     spread_session: Callable[..., Session], keys: tuple[str, ...], before: str, after: str
 ) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+    async with used(spread_session(planes=2)) as (pilot, host):
         assert before in host.text()
         assert after not in host.text()
         await pilot.press(*keys)
         await settled(pilot, host)
         assert after in host.text()
 
-    used(use, spread_session(planes=2))
 
-
-def test_the_cursor_tells_the_counts_above_the_chart(spread_session: Callable[..., Session]) -> None:
+async def test_the_cursor_tells_the_counts_above_the_chart(spread_session: Callable[..., Session]) -> None:
     session = spread_session()
-
-    async def use(pilot: Pilot[None], host: Host) -> None:
+    async with used(session) as (pilot, host):
         await pilot.press("right_square_bracket", "L", "L", "l")
         await settled(pilot, host)
         threshold = host.pane.state.threshold
@@ -219,13 +207,11 @@ def test_the_cursor_tells_the_counts_above_the_chart(spread_session: Callable[..
         assert told
         assert float(told[1].replace("−", "-")) == pytest.approx(swept / 40 - base / 10, abs=0.001)
 
-    used(use, session)
 
-
-def test_the_dose_tab_counts_above_the_next_threshold_and_says_why_it_is_empty(
+async def test_the_dose_tab_counts_above_the_next_threshold_and_says_why_it_is_empty(
     spread_session: Callable[..., Session],
 ) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+    async with used(spread_session()) as (pilot, host):
         await pilot.press("right_square_bracket", "right_square_bracket")
         await settled(pilot, host)
         assert "largest share > .7" in host.text()
@@ -238,11 +224,9 @@ def test_the_dose_tab_counts_above_the_next_threshold_and_says_why_it_is_empty(
         assert only
         assert "it has no swept value" in host.text()
 
-    used(use, spread_session())
 
-
-def test_the_mouse_picks_tabs_and_points_the_spotlight(spread_session: Callable[..., Session]) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_the_mouse_picks_tabs_and_points_the_spotlight(spread_session: Callable[..., Session]) -> None:
+    async with used(spread_session()) as (pilot, host):
         chart = host.pane.query(ChartView).first()
         line = next(at for at, text in enumerate(host.lines()) if "90°" in text)
         col = host.lines()[line].index("90°") + 3
@@ -255,11 +239,9 @@ def test_the_mouse_picks_tabs_and_points_the_spotlight(spread_session: Callable[
         assert host.pane.tab == "Dose"
         assert "[Dose]" in host.lines()[0]
 
-    used(use, spread_session())
 
-
-def test_lit_runs_stand_below_the_chart_where_there_is_room(spread_session: Callable[..., Session]) -> None:
-    async def tall(pilot: Pilot[None], host: Host) -> None:
+async def test_lit_runs_stand_below_the_chart_where_there_is_room(spread_session: Callable[..., Session]) -> None:
+    async with used(spread_session()) as (pilot, host):
         lit = host.pane.query_one("#lit-runs", RunsTab)
         assert lit.display
         assert host.focused is lit.table
@@ -269,8 +251,7 @@ def test_lit_runs_stand_below_the_chart_where_there_is_room(spread_session: Call
         before = host.pane.state.theta
         await pilot.press("l", "left", "H")
         assert host.pane.state.theta == (before - 10) % 360
-
-    async def short(pilot: Pilot[None], host: Host) -> None:
+    async with used(spread_session(), size=(80, 20)) as (pilot, host):
         assert not host.pane.query_one("#lit-runs").display
         assert "lit" in host.lines()[-1]
         await pilot.press("l")
@@ -279,12 +260,9 @@ def test_lit_runs_stand_below_the_chart_where_there_is_room(spread_session: Call
         await settled(pilot, host)
         assert host.pane.query_one("#lit-runs").display
 
-    used(tall, spread_session())
-    used(short, spread_session(), size=(80, 20))
 
-
-def test_without_a_session_the_keys_that_help_are_named_and_no_key_fails() -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_without_a_session_the_keys_that_help_are_named_and_no_key_fails() -> None:
+    async with used(None) as (pilot, host):
         assert "r runs the experiment, o opens a saved session" in host.text()
         for key in ("l", "H", "t", "T", "v", "g", "b", "p", "right_square_bracket", "d", "t", "right_square_bracket"):
             await pilot.press(key)
@@ -295,11 +273,9 @@ def test_without_a_session_the_keys_that_help_are_named_and_no_key_fails() -> No
         await settled(pilot, host)
         assert "No runs to show yet" in host.text()
 
-    used(use, None)
 
-
-def test_runs_that_arrive_are_drawn_and_the_spotlight_stays(spread_session: Callable[..., Session]) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_runs_that_arrive_are_drawn_and_the_spotlight_stays(spread_session: Callable[..., Session]) -> None:
+    async with used(spread_session(finished=5)) as (pilot, host):
         await pilot.press("L", "L")
         for finished in (15, 30, None):
             host.pane.take_session(spread_session(finished=finished))
@@ -309,20 +285,18 @@ def test_runs_that_arrive_are_drawn_and_the_spotlight_stays(spread_session: Call
             assert f"of {total} (baseline" in host.text()
             assert re.search(rf"\b{total}\b", host.text().partition("runs")[2])
 
-    used(use, spread_session(finished=5))
 
-
-def test_warnings_beyond_the_first_are_for_help(spread_session: Callable[..., Session]) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_warnings_beyond_the_first_are_for_help(spread_session: Callable[..., Session]) -> None:
+    async with used(spread_session(broken=(1, 2))) as (_, host):
         assert len(host.pane.warnings()) >= 1
         assert "not finite" in host.pane.warnings()[0]
         assert host.text().count("⚠") == 1
 
-    used(use, spread_session(broken=(1, 2)))
 
-
-def test_what_is_copied_and_exported_is_what_is_seen(spread_session: Callable[..., Session], tmp_path: Path) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_what_is_copied_and_exported_is_what_is_seen(
+    spread_session: Callable[..., Session], tmp_path: Path
+) -> None:
+    async with used(spread_session()) as (pilot, host):
         await pilot.press("v", "v", "L")
         await settled(pilot, host)
         copied = host.pane.copy_text()
@@ -336,24 +310,20 @@ def test_what_is_copied_and_exported_is_what_is_seen(spread_session: Callable[..
         again = host.pane.export("svg", tmp_path / "chart.txt")
         assert again.name == "chart-2.txt"
 
-    used(use, spread_session())
 
-
-def test_how_runs_are_grouped_stands_beside_the_tabs_of_a_narrow_terminal(
+async def test_how_runs_are_grouped_stands_beside_the_tabs_of_a_narrow_terminal(
     spread_session: Callable[..., Session],
 ) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+    async with used(spread_session(), size=(80, 22)) as (pilot, host):
         for grouping in ("pooled", "by value", "by type"):
             assert grouping in host.lines()[0]
             assert "…" not in host.lines()[0]
             await pilot.press("g")
             await pilot.pause()
 
-    used(use, spread_session(), size=(80, 22))
 
-
-def test_the_log_scrolls_follows_and_forgets_the_oldest() -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_the_log_scrolls_follows_and_forgets_the_oldest() -> None:
+    async with used(None, size=(60, 16)) as (pilot, host):
         await pilot.press("left_square_bracket")
         log = host.pane.query_one(LogTab)
         assert host.focused is log
@@ -385,11 +355,9 @@ def test_the_log_scrolls_follows_and_forgets_the_oldest() -> None:
         assert "another one" in host.text()
         assert len(host.pane.copy_text().split("\n")) == MOST
 
-    used(use, None, size=(60, 16))
 
-
-def test_the_cursor_names_every_group_where_there_are_many(spread_session: Callable[..., Session]) -> None:
-    async def use(pilot: Pilot[None], host: Host) -> None:
+async def test_the_cursor_names_every_group_where_there_are_many(spread_session: Callable[..., Session]) -> None:
+    async with used(spread_session(values=range(-5, 6))) as (pilot, host):
         await pilot.press("g", "right_square_bracket", "L")
         await settled(pilot, host)
         state = host.pane.state
@@ -399,8 +367,6 @@ def test_the_cursor_names_every_group_where_there_are_many(spread_session: Calla
         assert counts == [group.sweep.counts[level, 10] for group in state.groups()]
         assert len(counts) == 12
 
-    used(use, spread_session(values=range(-5, 6)))
-
 
 def test_the_pane_is_shown_before_any_library_but_textual_is_loaded() -> None:
     code = "import sys, srm_explorer.tui.results.pane; print(*{name.split('.')[0] for name in sys.modules})"
@@ -409,15 +375,14 @@ def test_the_pane_is_shown_before_any_library_but_textual_is_loaded() -> None:
     assert not {"numpy", "pydantic", "plotext"} & set(loaded)
 
 
-def test_a_run_opens_on_what_shows_something_and_says_where_nothing_does(
+async def test_a_run_opens_on_what_shows_something_and_says_where_nothing_does(
     spread_session: Callable[..., Session],
 ) -> None:
     session = spread_session(thresholds=(0.7, 0.5))
     plane = session.planes[0]
     near = np.stack([plane.x, plane.y], axis=1) / np.array(plane.norm)[:, None] * 0.49
     session = session.changed(planes=(PlaneRecord.of(plane.site, plane.a, plane.b, near, np.ones(len(near))),))
-
-    async def use(pilot: Pilot[None], host: Host) -> None:
+    async with used(session) as (pilot, host):
         # Every cosine is below both thresholds: the runs themselves, drawn in to where they are.
         assert host.pane.state.view == "compass"
         said = re.search(r"no run above \.5; the largest cosine is (\.\d+)", host.text())
@@ -431,8 +396,6 @@ def test_a_run_opens_on_what_shows_something_and_says_where_nothing_does(
         assert f"the largest cosine is {said[1]}" in host.text()
         # Rings and the spotlight alone: half of what the runs take, and no fan of spokes.
         assert braille(host.text()) < braille(dots)
-
-    used(use, session)
 
 
 def braille(text: str) -> int:

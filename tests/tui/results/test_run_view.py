@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,24 +57,23 @@ class Host(App[None]):
         return str(self.view.query_one("#run-continuation", Static).render())
 
 
-def drive(
-    test: Callable[[Host, Pilot[None]], Coroutine[Any, Any, None]],
+@asynccontextmanager
+async def drive(
+    *,
     session: Session | None = None,
     index: int = 3,
     order: tuple[int, ...] = (),
     size: tuple[int, int] = (160, 48),
     signs: Glyphs = UNICODE,
-) -> None:
-    async def run() -> None:
-        app = Host(load_session(EXAMPLE) if session is None else session, index, order, signs)
-        async with app.run_test(size=size) as pilot:
-            await settled(app, pilot)
-            await test(app, pilot)
-
-    asyncio.run(run())
+) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    app = Host(load_session(EXAMPLE) if session is None else session, index, order, signs)
+    async with app.run_test(size=size) as pilot:
+        await settled(app, pilot)
+        yield app, pilot
 
 
 async def settled(app: Host, pilot: Pilot[None]) -> None:
+    await pilot.pause()
     while works_beside():
         await pilot.pause(0.01)
     await pilot.pause()
@@ -98,8 +97,8 @@ def with_tokens(folder: Path, positions: object = "generated", provenance: dict[
     return save_session(session, folder / "tokens.json", vectors=vectors).session
 
 
-def test_both_continuations_are_there_and_part_where_the_tokens_do() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_both_continuations_are_there_and_part_where_the_tokens_do() -> None:
+    async with drive() as (app, _):
         session = app.spot.session
         assert session
         own, base = session.runs[3], session.runs[0]
@@ -117,11 +116,9 @@ def test_both_continuations_are_there_and_part_where_the_tokens_do() -> None:
         assert base.text.startswith(before)
         assert before == " is"
 
-    drive(test)
 
-
-def test_numbers_on_the_screen_are_the_sessions() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_numbers_on_the_screen_are_the_sessions() -> None:
+    async with drive() as (app, _):
         session = app.spot.session
         assert session
         plane, text = session.planes[0], app.text()
@@ -133,11 +130,9 @@ def test_numbers_on_the_screen_are_the_sessions() -> None:
         assert f"smallest margin {three_digits(session.runs[3].min_margin)}" in text
         assert "ended by an end of text" in text
 
-    drive(test)
 
-
-def test_keys_step_in_the_order_of_the_table_and_stop_at_its_ends() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_keys_step_in_the_order_of_the_table_and_stop_at_its_ends() -> None:
+    async with drive(order=(3, 9, 20)) as (app, pilot):
         seen = []
         for key in ("n", "j", "n", "p", "k"):
             await pilot.press(key)
@@ -151,11 +146,9 @@ def test_keys_step_in_the_order_of_the_table_and_stop_at_its_ends() -> None:
         await pilot.pause()
         assert app.left == [3]
 
-    drive(test, order=(3, 9, 20))
 
-
-def test_b_goes_to_the_baseline_and_back() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_b_goes_to_the_baseline_and_back() -> None:
+    async with drive(index=7) as (app, pilot):
         await pilot.press("b")
         await settled(app, pilot)
         assert app.view.index == 4
@@ -167,14 +160,11 @@ def test_b_goes_to_the_baseline_and_back() -> None:
         await pilot.press("b", "n", "b")
         assert app.view.index == 4
 
-    drive(test, index=7)
 
-
-def test_the_token_under_the_cursor_has_the_number_that_was_captured(tmp_path: Path) -> None:
+async def test_the_token_under_the_cursor_has_the_number_that_was_captured(tmp_path: Path) -> None:
     session = with_tokens(tmp_path)
     vectors = session.vectors()["blocks.4.mlp.hook_post"]
-
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+    async with drive(session=session, index=1) as (app, pilot):
         run, base = session.runs[1], session.runs[0]
         for step in range(3):
             at = min(step, len(run.token_ids) - 1)
@@ -199,23 +189,18 @@ def test_the_token_under_the_cursor_has_the_number_that_was_captured(tmp_path: P
         assert "n20 · L4 hook_post" in app.text()
         assert f"token 1 (id {run.token_ids[0]}) {three_digits(float(vectors[1][0][20]))}" in app.text()
 
-    drive(test, session, index=1)
 
-
-def test_the_strip_can_be_read_without_colour(tmp_path: Path) -> None:
+async def test_the_strip_can_be_read_without_colour(tmp_path: Path) -> None:
     session = with_tokens(tmp_path)
     own, base = (session.vectors()["blocks.4.mlp.hook_post"][row][:, 488].tolist() for row in (3, 0))
     low, high = span(own + base)
-
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+    async with drive(session=session) as (app, _):
         lines = app.text().splitlines()
         digits = next(line for line in lines if line.strip().startswith("this run")).split()[2:]
         assert [int(digit) for digit in digits] == [level(value, low, high) for value in own]
         digits = next(line for line in lines if line.strip().startswith("baseline  ")).split()[1:]
         assert [int(digit) for digit in digits] == [level(value, low, high) for value in base]
         assert f"0 is {three_digits(low)}, 9 is {three_digits(high)}" in app.text()
-
-    drive(test, session)
 
 
 AT = [{"at": [1, 2], "start": None}] * 40
@@ -227,7 +212,7 @@ FROM = [{"at": [], "start": 3}] * 40
     [("predicting", None), ("prompt", None), ("all", None), ("last", None), ({"token": " x"}, AT), ([3, -1], FROM)],
     ids=str,
 )
-def test_tokens_are_named_by_where_they_were_captured(tmp_path: Path, positions: object, stored: object) -> None:
+async def test_tokens_are_named_by_where_they_were_captured(tmp_path: Path, positions: object, stored: object) -> None:
     session = with_tokens(tmp_path, positions, {"captured_at": stored})
     run = session.runs[3]
     fed = fed_tokens(session, 3)
@@ -241,58 +226,43 @@ def test_tokens_are_named_by_where_they_were_captured(tmp_path: Path, positions:
         "[3, -1]": (*prompt, *run.token_ids)[3:],
     }[str(positions)]
     assert tuple(one.token_id for one in fed) == wanted
-
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+    async with drive(session=session) as (app, _):
         assert f"prompt token {fed[0].position} (id {fed[0].token_id})" in app.text()
 
-    drive(test, session)
 
-
-def test_without_tokens_or_with_a_damaged_file_it_says_what_and_the_remedy(tmp_path: Path) -> None:
-    async def none(app: Host, pilot: Pilot[None]) -> None:
+async def test_without_tokens_or_with_a_damaged_file_it_says_what_and_the_remedy(tmp_path: Path) -> None:
+    async with drive() as (app, _):
         assert "one vector a run; set capture to tokens" in " ".join(app.text().split())
-
-    drive(none)
     session = with_tokens(tmp_path)
     (tmp_path / "tokens.safetensors").write_bytes(b"not what was saved")
-
-    async def damaged(app: Host, pilot: Pilot[None]) -> None:
+    async with drive(session=session) as (app, pilot):
         assert "the file was altered" in app.text()
         await pilot.press("l", "v", "n")
         await settled(app, pilot)
         assert app.view.index == 4
-
-    drive(damaged, session)
     (tmp_path / "tokens.safetensors").unlink()
-
-    async def missing(app: Host, pilot: Pilot[None]) -> None:
+    async with drive(session=session) as (app, _):
         assert "the file with the vectors is missing" in app.text()
 
-    drive(missing, session)
 
-
-def test_a_run_of_an_interrupted_session_without_its_baseline_says_so() -> None:
+async def test_a_run_of_an_interrupted_session_without_its_baseline_says_so() -> None:
     session = load_session(EXAMPLE)
     plane = session.planes[0]
     part = dataclasses.replace(plane, x=plane.x[1:], y=plane.y[1:], norm=plane.norm[1:])
     session = session.changed(runs=session.runs[1:], planes=(part,), state="interrupted")
-
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+    async with drive(session=session, index=1) as (app, pilot):
         assert "the baseline of this prompt is not finished" in app.text()
         await pilot.press("b")
         assert app.view.index == 1
         assert "not finished" in app.said()
 
-    drive(test, session, index=1)
 
-
-def test_texts_that_would_act_on_a_terminal_or_on_markup_are_only_shown() -> None:
+async def test_texts_that_would_act_on_a_terminal_or_on_markup_are_only_shown() -> None:
     session = load_session(EXAMPLE)
     nasty = "[bold]no[/] \x1b[2J\x07\u202e\x9b31m\r\n\tend\ud800"
     runs = tuple(dataclasses.replace(run, text=f"{nasty} {run.index}") for run in session.runs)
     prompts = (dataclasses.replace(session.prompts[0], text=nasty), *session.prompts[1:])
-
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+    async with drive(session=session.changed(runs=runs, prompts=prompts)) as (app, pilot):
         text = app.text()
         assert "[bold]no[/]" in text
         assert not any(sign in text for sign in "\x1b\x07\u202e\x9b\r\ud800")
@@ -300,15 +270,13 @@ def test_texts_that_would_act_on_a_terminal_or_on_markup_are_only_shown() -> Non
         await pilot.press("y")
         assert nasty in app.copied[0]
 
-    drive(test, session.changed(runs=runs, prompts=prompts))
-
 
 @pytest.mark.parametrize("signs", [UNICODE, ASCII])
 @pytest.mark.parametrize(("size", "stacked"), [((160, 48), False), ((80, 24), True)])
-def test_texts_stand_side_by_side_where_there_is_room(
+async def test_texts_stand_side_by_side_where_there_is_room(
     tmp_path: Path, size: tuple[int, int], stacked: bool, signs: Glyphs
 ) -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+    async with drive(session=with_tokens(tmp_path), size=size, signs=signs) as (app, pilot):
         own, base = app.view.query_one("#run-continuation").region, app.view.query_one("#run-baseline").region
         assert (base.y > own.y) == stacked
         assert (base.x > own.x) != stacked
@@ -322,8 +290,6 @@ def test_texts_stand_side_by_side_where_there_is_room(
         await pilot.press("up", "down", "pageup", "question_mark")
         await pilot.pause()
         assert app.screen is not app.view
-
-    drive(test, with_tokens(tmp_path), size=size, signs=signs)
 
 
 @given(own=st.text(st.sampled_from("ab \n"), max_size=30), other=st.text(st.sampled_from("ab \n"), max_size=30))

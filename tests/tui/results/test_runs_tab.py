@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,19 +70,14 @@ class Host(App[None]):
         return int(self.tab.table.key)  # type: ignore[call-overload]
 
 
-def drive(
-    test: Callable[[Host, Pilot[None]], Coroutine[Any, Any, None]],
-    session: Session | None = None,
-    size: tuple[int, int] = (150, 40),
-    **options: Any,
-) -> None:
-    async def run() -> None:
-        app = Host(load_session(EXAMPLE) if session is None else session, **options)
-        async with app.run_test(size=size) as pilot:
-            await pilot.pause()
-            await test(app, pilot)
-
-    asyncio.run(run())
+@asynccontextmanager
+async def drive(
+    *, session: Session | None = None, size: tuple[int, int] = (150, 40), **options: Any
+) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    app = Host(load_session(EXAMPLE) if session is None else session, **options)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield app, pilot
 
 
 def many(runs: int = 2000) -> Session:
@@ -99,8 +95,8 @@ def many(runs: int = 2000) -> Session:
     return session.changed(prompts=prompts, runs=records, planes=(where,))
 
 
-def test_every_number_on_the_screen_is_the_sessions() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_every_number_on_the_screen_is_the_sessions() -> None:
+    async with drive() as (app, pilot):
         session = app.spot.session
         assert session
         for theta in (0, 90, 217):
@@ -122,11 +118,9 @@ def test_every_number_on_the_screen_is_the_sessions() -> None:
             assert readout
             assert f"{readout.lit + readout.baseline_lit} lit" in app.said()
 
-    drive(test)
 
-
-def test_enter_and_a_double_click_open_the_run_with_those_it_was_listed_with() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_enter_and_a_double_click_open_the_run_with_those_it_was_listed_with() -> None:
+    async with drive() as (app, pilot):
         await pilot.press("j", "j", "enter")
         await pilot.pause()
         assert app.opened[-1].index == 2
@@ -135,11 +129,9 @@ def test_enter_and_a_double_click_open_the_run_with_those_it_was_listed_with() -
         await pilot.pause()
         assert app.opened[-1].index == 5
 
-    drive(test)
 
-
-def test_sorting_by_keys_and_titles_keeps_the_highlight_on_its_run() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_sorting_by_keys_and_titles_keeps_the_highlight_on_its_run() -> None:
+    async with drive() as (app, pilot):
         await pilot.press("j", "j", "j")
         assert app.highlighted() == 3
         seen = []
@@ -164,11 +156,9 @@ def test_sorting_by_keys_and_titles_keeps_the_highlight_on_its_run() -> None:
         assert "cos↑" in app.lines()[0]
         assert app.highlighted() == 3
 
-    drive(test)
 
-
-def test_turning_marks_other_rows_and_moves_none() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_turning_marks_other_rows_and_moves_none() -> None:
+    async with drive() as (app, pilot):
         order = app.tab.order
         marks = []
         for _ in range(18):
@@ -179,12 +169,10 @@ def test_turning_marks_other_rows_and_moves_none() -> None:
         assert len(set(marks)) > 1
         assert app.tab.order == order
 
-    drive(test)
-
 
 @pytest.mark.drawn
-def test_a_turn_repaints_marks_and_cosines_alone() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_a_turn_repaints_marks_and_cosines_alone() -> None:
+    async with drive() as (app, pilot):
         regions: list[Region] = []
         table, plain = app.tab.table, app.tab.table.refresh
 
@@ -199,11 +187,9 @@ def test_a_turn_repaints_marks_and_cosines_alone() -> None:
         assert max(region.width for region in regions) <= 5
         assert {region.height for region in regions} == {1}
 
-    drive(test)
 
-
-def test_rows_that_follow_the_spotlight_keep_the_highlight_on_its_run() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_rows_that_follow_the_spotlight_keep_the_highlight_on_its_run() -> None:
+    async with drive(session=many(200)) as (app, pilot):
         await pilot.press("S", "j", "j", "j", "j")
         held = app.highlighted()
         orders = set()
@@ -216,22 +202,18 @@ def test_rows_that_follow_the_spotlight_keep_the_highlight_on_its_run() -> None:
             assert lit == sorted(lit, reverse=True)
         assert len(orders) > 1
 
-    drive(test, many(200))
 
-
-def test_a_highlight_that_nobody_moved_stays_on_the_first_row() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_a_highlight_that_nobody_moved_stays_on_the_first_row() -> None:
+    async with drive(session=many(200), compact=True, size=(100, 12)) as (app, pilot):
         for _ in range(6):
             await pilot.press("L")
             await pilot.pause()
             assert app.tab.table.cursor == 0
             assert app.highlighted() == int(np.argmax(app.spot.cosines()))
 
-    drive(test, many(200), compact=True, size=(100, 12))
 
-
-def test_only_lit_rows_and_the_next_lit_row() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_only_lit_rows_and_the_next_lit_row() -> None:
+    async with drive() as (app, pilot):
         lit = np.flatnonzero(app.spot.lit()).tolist()
         assert lit
         for run in (*lit, lit[0]):
@@ -250,11 +232,9 @@ def test_only_lit_rows_and_the_next_lit_row() -> None:
         await pilot.press("escape")
         assert app.left == 1
 
-    drive(test)
 
-
-def test_a_filter_lists_as_it_is_typed_and_keeps_the_rows_while_it_makes_no_sense() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_a_filter_lists_as_it_is_typed_and_keeps_the_rows_while_it_makes_no_sense() -> None:
+    async with drive() as (app, pilot):
         session = app.spot.session
         assert session
         await pilot.press("slash", *"value", "greater_than_sign", "3")
@@ -293,18 +273,14 @@ def test_a_filter_lists_as_it_is_typed_and_keeps_the_rows_while_it_makes_no_sens
         assert len(app.tab.order) == 32
         assert app.left == 0
 
-    drive(test)
 
-
-def test_a_filter_that_nothing_meets_leaves_an_empty_table_and_no_run_to_open() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_a_filter_that_nothing_meets_leaves_an_empty_table_and_no_run_to_open() -> None:
+    async with drive() as (app, pilot):
         await pilot.press("slash", *"zzzz", "enter", "enter", "j", "n", "m")
         await pilot.pause()
         assert app.tab.order == ()
         assert app.opened == []
         assert "0 of 32 runs" in app.said()
-
-    drive(test)
 
 
 def test_without_a_session_it_says_which_key_helps() -> None:
@@ -320,8 +296,8 @@ def test_without_a_session_it_says_which_key_helps() -> None:
     asyncio.run(run())
 
 
-def test_runs_that_arrive_leave_the_highlight_and_the_order_alone() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_runs_that_arrive_leave_the_highlight_and_the_order_alone() -> None:
+    async with drive() as (app, pilot):
         session = app.spot.session
         assert session
         plane = session.planes[0]
@@ -343,11 +319,9 @@ def test_runs_that_arrive_leave_the_highlight_and_the_order_alone() -> None:
                 len([line for line in app.lines()[1:] if ("  " in line and "σ" in line) or "baseline" in line]) == count
             )
 
-    drive(test)
 
-
-def test_what_is_copied_has_a_line_a_run_and_a_cell_a_column() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_what_is_copied_has_a_line_a_run_and_a_cell_a_column() -> None:
+    async with drive() as (app, pilot):
         await pilot.press("m")
         rows = [line.split("\t") for line in app.tab.copy_text().splitlines()]
         assert len(rows) == 1 + len(app.tab.order)
@@ -355,11 +329,9 @@ def test_what_is_copied_has_a_line_a_run_and_a_cell_a_column() -> None:
         assert {row[0] for row in rows[1:]} == {"1"}
         assert rows[1][rows[0].index("cos")] == cosine_text(float(app.spot.cosines()[app.tab.order[0]]))
 
-    drive(test)
 
-
-def test_in_ascii_every_sign_is_ascii_but_for_the_texts() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_in_ascii_every_sign_is_ascii_but_for_the_texts() -> None:
+    async with drive(signs=ASCII) as (app, pilot):
         await pilot.press("j", "L")
         await pilot.pause()
         table = "".join(app.lines()[:33]).replace("σ", "")
@@ -367,22 +339,18 @@ def test_in_ascii_every_sign_is_ascii_but_for_the_texts() -> None:
         assert ">" in table
         assert "*" in table
 
-    drive(test, signs=ASCII)
-
 
 @pytest.mark.parametrize("size", [(160, 48), (80, 24), (60, 16), (20, 4)])
-def test_prompt_value_and_cosine_are_there_at_every_size(size: tuple[int, int]) -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_prompt_value_and_cosine_are_there_at_every_size(size: tuple[int, int]) -> None:
+    async with drive(size=size) as (app, _):
         header = app.lines()[0]
         if size[0] >= 60:
             assert all(title in header for title in ("prompt", "value", "cos"))
             assert app.tab.table.max_scroll_x == 0
         assert all(len(line) == size[0] for line in app.lines())
 
-    drive(test, size=size)
 
-
-def test_of_two_thousand_runs_those_in_view_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_two_thousand_runs_those_in_view_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     session = many(2000)
     cell = RunCells.cell
     drawn: list[int] = []
@@ -392,8 +360,7 @@ def test_of_two_thousand_runs_those_in_view_are_drawn(monkeypatch: pytest.Monkey
         return cell(cells, row, key)
 
     monkeypatch.setattr(RunCells, "cell", noted)
-
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+    async with drive() as (app, pilot):
         app.spot.take_session(session)
         app.tab.show(app.spot)
         await pilot.pause()
@@ -407,11 +374,9 @@ def test_of_two_thousand_runs_those_in_view_are_drawn(monkeypatch: pytest.Monkey
         assert "2,000 of 2,000 runs" in app.said()
         assert app.tab.table.count == 2000
 
-    drive(test)
 
-
-def test_letters_typed_ahead_of_the_line_go_into_it() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_letters_typed_ahead_of_the_line_go_into_it() -> None:
+    async with drive() as (app, pilot):
         theta = app.spot.theta
         for key, character in (("slash", "/"), *((letter, letter) for letter in "hmlnS"), ("enter", "\r")):
             app.post_message(events.Key(key, character))
@@ -422,11 +387,9 @@ def test_letters_typed_ahead_of_the_line_go_into_it() -> None:
         assert (app.tab.listing.only_lit, app.tab.listing.sort) == (False, "")
         assert app.focused is app.tab.table
 
-    drive(test)
 
-
-def test_a_hidden_tab_catches_up_when_it_is_shown() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_a_hidden_tab_catches_up_when_it_is_shown() -> None:
+    async with drive() as (app, pilot):
         app.tab.display = False
         await pilot.pause()
         app.action_turn(180)
@@ -435,5 +398,3 @@ def test_a_hidden_tab_catches_up_when_it_is_shown() -> None:
         await pilot.pause()
         await pilot.pause()
         assert tuple("●" in line[:3] for line in app.lines()[1:33]) == tuple(app.spot.lit())
-
-    drive(test)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,28 +82,24 @@ class Host(App[None]):
         return "\n".join("".join(segment.text for segment in strip) for strip in strips)[: (width + 1) * height * 4]
 
 
-Drive = Callable[..., None]
+Until = Callable[..., Awaitable[None]]
+Drive = Callable[..., AbstractAsyncContextManager[tuple[Host, Pilot[None], Until]]]
 
 
 @pytest.fixture
 def drive() -> Drive:
-    """Show a screen and run a test of it: `await test(app, pilot, until)`; `until` waits for something to hold."""
+    """Show a screen and do something with it; `until` waits for something to hold."""
 
-    def over(
-        screen: Callable[[], Screen[Any]],
-        test: Callable[[Host, Pilot[None], Callable[..., Awaitable[None]]], Coroutine[Any, Any, None]],
-        width: int = 160,
-        height: int = 48,
-    ) -> None:
-        async def run() -> None:
-            app = Host(screen())
-            async with app.run_test(size=(width, height)) as pilot:
+    @asynccontextmanager
+    async def over(
+        screen: Callable[[], Screen[Any]], *, size: tuple[int, int] = (160, 48)
+    ) -> AsyncIterator[tuple[Host, Pilot[None], Until]]:
+        app = Host(screen())
+        async with app.run_test(size=size) as pilot:
 
-                async def until(holds: Callable[[], object], what: str = "") -> None:
-                    await until_shown(holds, lambda: f"{what or 'it'}:\n{app.text()}")
+            async def until(holds: Callable[[], object], what: str = "") -> None:
+                await until_shown(holds, lambda: f"{what or 'it'}:\n{app.text()}")
 
-                await test(app, pilot, until)
-
-        asyncio.run(run())
+            yield app, pilot, until
 
     return over

@@ -39,8 +39,8 @@ def line_of(app: Any, label: str) -> str:
     return next(line for line in app.text().splitlines() if re.search(rf"[▸│ ]. {label} +\d", line))
 
 
-def test_curves_numbers_and_differences_stand_side_by_side(two: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_curves_numbers_and_differences_stand_side_by_side(two: Any, drive: Any) -> None:
+    async with drive(opened(two)) as (app, _, until):
         await until(lambda: "radius: share" in app.text(), "the chart")
         text = app.text()
         for label in ("calm · baseline", "calm · clamped", "storm · baseline", "storm · clamped"):
@@ -48,10 +48,8 @@ def test_curves_numbers_and_differences_stand_side_by_side(two: Any, drive: Any)
         assert "generation.tokens" in text
         assert "Differences (1)" in text
 
-    drive(opened(two), test)
 
-
-def test_keys_turn_the_spotlight_and_the_numbers_are_those_of_the_engine(two: Any, drive: Any) -> None:
+async def test_keys_turn_the_spotlight_and_the_numbers_are_those_of_the_engine(two: Any, drive: Any) -> None:
     both = compare(*(load_session(two.path(name)) for name in ("calm", "storm")))
     groups = compared_groups(both)
 
@@ -63,7 +61,7 @@ def test_keys_turn_the_spotlight_and_the_numbers_are_those_of_the_engine(two: An
         found = [re.search(r"φ?[\d–]+°? +([\d,]+) +\d+ %", line_of(app, group.label)) for group in state.groups]
         return [(group.label, int(one[1])) for group, one in zip(state.groups, found, strict=True) if one]
 
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "calm · clamped" in app.text())
         level = app.screen._state.threshold
         for keys, theta in ((["right"], 1), (["l", "L"], 12), (["shift+right"], 22), (["left", "h", "H"], 10)):
@@ -77,11 +75,9 @@ def test_keys_turn_the_spotlight_and_the_numbers_are_those_of_the_engine(two: An
         assert f"Numbers at θ 350°, cosine > {str(level).lstrip('0')}" in app.text()
         assert shown(app) == lit(350, level)
 
-    drive(opened(two), test)
 
-
-def test_views_go_round_and_each_shows_both_sessions(two: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_views_go_round_and_each_shows_both_sessions(two: Any, drive: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         for told in (
             "share of runs with cosine",
             "mean cosine,",
@@ -98,11 +94,9 @@ def test_views_go_round_and_each_shows_both_sessions(two: Any, drive: Any) -> No
         await pilot.press("V", "V")
         await until(lambda: "not scored: press w" in app.text(), "the view before")
 
-    drive(opened(two), test)
 
-
-def test_swapped_sessions_change_places_everywhere(two: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_swapped_sessions_change_places_everywhere(two: Any, drive: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "calm and storm" in app.text())
         before = line_of(app, "storm · clamped").split("│")[-2]
         await pilot.press("s")
@@ -111,11 +105,9 @@ def test_swapped_sessions_change_places_everywhere(two: Any, drive: Any) -> None
         assert [group.label.split(" ")[0] for group in app.screen._state.groups] == ["storm", "storm", "calm", "calm"]
         assert re.search(r"generation.tokens +20 +50", app.text())
 
-    drive(opened(two), test)
 
-
-def test_where_room_is_short_tab_shows_one_part_after_the_other(two: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_where_room_is_short_tab_shows_one_part_after_the_other(two: Any, drive: Any) -> None:
+    async with drive(opened(two), size=(80, 24)) as (app, pilot, until):
         await until(lambda: "radius" in app.text())
         parts = ("radius", "Effects: effect", "Numbers at", "generation.tokens")
         keys = (("", 0), ("tab", 1), ("tab", 2), ("tab", 3), ("tab", 0), ("shift+tab", 3), ("shift+tab", 2))
@@ -127,11 +119,9 @@ def test_where_room_is_short_tab_shows_one_part_after_the_other(two: Any, drive:
         await pilot.press("right")
         assert "θ 1°" in app.text()
 
-    drive(opened(two), test, 80, 24)
 
-
-def test_the_part_in_focus_is_copied(two: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_part_in_focus_is_copied(two: Any, drive: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "radius" in app.text())
         await until(lambda: app.screen._state.effects, "the effects")
         await pilot.press("y", "tab", "y", "tab", "y", "tab", "y")
@@ -142,15 +132,12 @@ def test_the_part_in_focus_is_copied(two: Any, drive: Any) -> None:
         assert numbers.count("\t") == 5 * 6
         assert differences == "generation.tokens: 50 -> 20"
 
-    drive(opened(two), test)
 
-
-def test_curves_are_written_as_csv_and_the_chart_as_text(
+async def test_curves_are_written_as_csv_and_the_chart_as_text(
     two: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "radius" in app.text())
         await pilot.press("X", "c", "enter")
         await until(lambda: "calm-and-storm.csv" in app.text() and (tmp_path / "calm-and-storm.csv").exists())
@@ -158,8 +145,6 @@ def test_curves_are_written_as_csv_and_the_chart_as_text(
         assert "end the name in .txt" in app.text()
         await pilot.press("ctrl+u", *"a.txt", "enter")
         await until((tmp_path / "a.txt").exists)
-
-    drive(opened(two), test)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "calm-and-storm.csv").read_text())))
     groups = compared_groups(compare(*(load_session(two.path(name)) for name in ("calm", "storm"))))
     assert len(rows) == 360 * len(groups)
@@ -168,14 +153,13 @@ def test_curves_are_written_as_csv_and_the_chart_as_text(
 
 
 @pytest.mark.process  # matplotlib asks for the fonts of the system
-def test_the_comparison_in_view_is_drawn_for_a_paper_and_never_over_a_file_unasked(
+async def test_the_comparison_in_view_is_drawn_for_a_paper_and_never_over_a_file_unasked(
     two: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     kept = tmp_path / "calm-and-storm.pdf"
     kept.write_text("mine")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "radius" in app.text())
         await pilot.press("X", "f", "enter")
         await until(lambda: "is there already" in app.text())
@@ -189,8 +173,6 @@ def test_the_comparison_in_view_is_drawn_for_a_paper_and_never_over_a_file_unask
         await until(lambda: "is there already" in app.text())
         await pilot.press("y")
         await until(lambda: kept.read_bytes().startswith(b"%PDF"))
-
-    drive(opened(two), test)
     svg = (tmp_path / "a.svg").read_text()
     assert 'width="504pt"' in svg
     assert "calm · clamped" in svg
@@ -198,8 +180,8 @@ def test_the_comparison_in_view_is_drawn_for_a_paper_and_never_over_a_file_unask
 
 
 @pytest.mark.parametrize("view", ["counts", "mean", "thresholds"])
-def test_the_spotlight_stands_on_the_chart_where_it_is_clicked(two: Any, drive: Any, view: str) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_spotlight_stands_on_the_chart_where_it_is_clicked(two: Any, drive: Any, view: str) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "radius" in app.text())
         chart = app.screen.query_one("#chart")
         while app.screen._state.view != view:
@@ -219,22 +201,17 @@ def test_the_spotlight_stands_on_the_chart_where_it_is_clicked(two: Any, drive: 
         await pilot.resize_terminal(80, 24)
         await until(lambda: f" θ {angle}°, cosine > " in app.text().splitlines()[-2])
 
-    drive(opened(two), test, 160, 48)
 
-
-def test_the_chart_is_written_as_a_picture_with_its_spotlight(
+async def test_the_chart_is_written_as_a_picture_with_its_spotlight(
     two: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "radius" in app.text())
         for name in ("a.svg", "b.svg"):
             await pilot.press("X", "s", "ctrl+u", *name, "enter")
             await until((tmp_path / name).exists)
             await pilot.press("L")
-
-    drive(opened(two), test)
     one, other = ((tmp_path / name).read_text() for name in ("a.svg", "b.svg"))
     assert ElementTree.fromstring(one).tag.endswith("svg")
     assert all(word in one for word in ("calm", "storm", "clamped"))
@@ -244,12 +221,11 @@ def test_the_chart_is_written_as_a_picture_with_its_spotlight(
     assert one.replace("θ 0°", "") != other.replace("θ 10°", "")
 
 
-def test_sessions_without_a_common_plane_are_drawn_each_in_its_own(two: Any, drive: Any) -> None:
+async def test_sessions_without_a_common_plane_are_drawn_each_in_its_own(two: Any, drive: Any) -> None:
     storm = load_session(two.path("storm"))
     moved = tuple(dataclasses.replace(plane, b=plane.b + 1) for plane in storm.planes)
     two.save("else", planes=moved, spec=storm.spec)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(opened(two, "calm", "else")) as (app, pilot, until):
         await until(lambda: "no plane in common: each session is drawn in its own" in app.text())
         await until(lambda: "+1st direction" in app.text() and "radius" in app.text())
         assert line_of(app, "else · clamped")
@@ -261,22 +237,17 @@ def test_sessions_without_a_common_plane_are_drawn_each_in_its_own(two: Any, dri
         await pilot.press("escape", "escape")
         await until(lambda: app.answers)
 
-    drive(opened(two, "calm", "else"), test)
 
-
-def test_a_session_that_cannot_be_read_is_told(two: Any, drive: Any) -> None:
+async def test_a_session_that_cannot_be_read_is_told(two: Any, drive: Any) -> None:
     two.path("storm").write_bytes(b"{")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "broken JSON" in app.text())
         await pilot.press("v", "t", "right", "s", "p", "y", "X", "tab", "escape")
         await until(lambda: app.answers)
 
-    drive(opened(two), test)
 
-
-def test_one_group_minus_another_is_drawn_with_its_numbers(two: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_one_group_minus_another_is_drawn_with_its_numbers(two: Any, drive: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "radius: share" in app.text(), "the chart")
         await pilot.press("d")
         await until(lambda: "phase turns by" in app.text() and "% band" in app.text(), "the difference")
@@ -298,11 +269,9 @@ def test_one_group_minus_another_is_drawn_with_its_numbers(two: Any, drive: Any)
         await until(lambda: "mean of calm and storm" in app.text(), "both again")
         assert "phase turns by" not in app.text()
 
-    drive(opened(two), test)
 
-
-def test_help_lists_every_warning_of_which_the_chart_shows_the_first(two: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_help_lists_every_warning_of_which_the_chart_shows_the_first(two: Any, drive: Any) -> None:
+    async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "radius: share" in app.text(), "the chart")
         warnings = app.screen.query_one("#chart").scene.warnings
         assert warnings
@@ -311,11 +280,9 @@ def test_help_lists_every_warning_of_which_the_chart_shows_the_first(two: Any, d
         assert " ".join(warnings[0].split()[:3]) in app.text()
         await pilot.press("escape")
 
-    drive(opened(two), test)
 
-
-def test_a_session_alone_has_its_groups_compared(two: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_session_alone_has_its_groups_compared(two: Any, drive: Any) -> None:
+    async with drive(opened(two, "calm", "calm")) as (app, pilot, until):
         await until(lambda: "clamped − baseline" in app.text() and "% band" in app.text(), "the difference")
         assert app.screen._state.pairs[0] == ("clamped", "baseline")
         assert "the same experiment" in app.text()
@@ -324,8 +291,6 @@ def test_a_session_alone_has_its_groups_compared(two: Any, drive: Any) -> None:
         assert "clamped − baseline" not in app.text()
         await pilot.press("P")
         await until(lambda: "neither made of runs nor chosen" in app.text(), "why it is not held out")
-
-    drive(opened(two, "calm", "calm"), test)
 
 
 @pytest.fixture
@@ -356,7 +321,7 @@ def four(shelf: Any) -> Any:
 NAMES = ("calm", "neuron", "layer", "model")
 
 
-def test_four_sessions_of_other_neurons_layers_and_models_stand_on_one_chart(
+async def test_four_sessions_of_other_neurons_layers_and_models_stand_on_one_chart(
     four: Any, drive: Any, capsys: Any
 ) -> None:
     files = [str(four.path(name)) for name in NAMES]
@@ -367,7 +332,7 @@ def test_four_sessions_of_other_neurons_layers_and_models_stand_on_one_chart(
         value, low, high = (three_digits(row[f"{key}{end}"] * factor) for end in ("", "_low", "_high"))
         return f"{value} ({low},{high})"
 
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(lambda: CompareScreen(*(four.path(name) for name in NAMES)), size=(80, 24)) as (app, pilot, until):
         await until(lambda: "counts of 4 sessions" in app.text() and "radius" in app.text(), "the chart")
         await until(lambda: "calm" in app.text() and app.screen._state.effects, "the effects")
         await pilot.press("tab")
@@ -386,11 +351,9 @@ def test_four_sessions_of_other_neurons_layers_and_models_stand_on_one_chart(
         await pilot.press("end")
         await until(lambda: "planes differ" in app.text() and "srm-explorer planes model --add A B" in app.text())
 
-    drive(lambda: CompareScreen(*(four.path(name) for name in NAMES)), test, 80, 24)
 
-
-def test_a_session_has_its_colour_on_the_chart_and_in_the_tables(four: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_session_has_its_colour_on_the_chart_and_in_the_tables(four: Any, drive: Any) -> None:
+    async with drive(lambda: CompareScreen(*(four.path(name) for name in NAMES))) as (app, _, until):
         await until(lambda: app.screen._state is not None and app.screen._state.effects, "the effects")
         await until(lambda: "Differences" in app.text() and "▼ model" in app.text())
         strips = app.screen._compositor.render_strips()
@@ -403,11 +366,9 @@ def test_a_session_has_its_colour_on_the_chart_and_in_the_tables(four: Any, driv
         assert {len(found) for found in colours.values()} == {1}
         assert len({next(iter(found)) for found in colours.values()}) == len(NAMES)
 
-    drive(lambda: CompareScreen(*(four.path(name) for name in NAMES)), test, 160, 48)
 
-
-def test_baselines_are_drawn_when_asked_for(four: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_baselines_are_drawn_when_asked_for(four: Any, drive: Any) -> None:
+    async with drive(lambda: CompareScreen(*(four.path(name) for name in NAMES))) as (app, pilot, until):
         await until(lambda: "▲ neuron" in app.text() and "radius" in app.text())
         assert "baseline" not in app.screen._state.scene(100, 40).picture.text()
         await pilot.press("b")
@@ -417,5 +378,3 @@ def test_baselines_are_drawn_when_asked_for(four: Any, drive: Any) -> None:
         await pilot.press("w")
         await until(lambda: app.answers, "the session to be scored")
         assert app.answers == [four.path("calm")]
-
-    drive(lambda: CompareScreen(*(four.path(name) for name in NAMES)), test)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
-from textual.pilot import Pilot
 from textual.widgets import Input
 
 from srm_explorer.engine.errors import ExplorerError
@@ -20,8 +18,6 @@ from srm_explorer.tui.sessions.importing import ImportScreen, read
 from srm_explorer.tui.sessions.screen import SessionsScreen
 
 from .conftest import Drive, Host, Shelf
-
-Until = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture
@@ -43,12 +39,8 @@ def line(app: Host, name: str) -> str:
     return app.screen.query_one(f"#{name}", Input).value
 
 
-def run_small(drive: Drive, shelf: Shelf, test: Callable[[Host, Pilot[None], Until], Awaitable[None]]) -> None:
-    drive(lambda: SessionsScreen(shelf.folder), test, 80, 24)
-
-
-def test_files_are_typed_completed_imported_and_opened(drive: Drive, shelf: Shelf, captures: Path) -> None:
-    async def test(app: Host, pilot: Pilot[None], until: Until) -> None:
+async def test_files_are_typed_completed_imported_and_opened(drive: Drive, shelf: Shelf, captures: Path) -> None:
+    async with drive(lambda: SessionsScreen(shelf.folder), size=(80, 24)) as (app, pilot, until):
         await pilot.press("i")
         await until(lambda: isinstance(app.screen, ImportScreen))
         await pilot.press(*"my", "tab")
@@ -64,11 +56,9 @@ def test_files_are_typed_completed_imported_and_opened(drive: Drive, shelf: Shel
         assert (len(session.runs), session.spec.capture.sites) == (6, ("blocks.1.mlp.hook_post",))
         assert session.spec.interventions[0].neurons == (3,)
 
-    run_small(drive, shelf, test)
 
-
-def test_what_could_not_be_read_is_named_before_it_is_opened(drive: Drive, shelf: Shelf, captures: Path) -> None:
-    async def test(app: Host, pilot: Pilot[None], until: Until) -> None:
+async def test_what_could_not_be_read_is_named_before_it_is_opened(drive: Drive, shelf: Shelf, captures: Path) -> None:
+    async with drive(lambda: SessionsScreen(shelf.folder), size=(80, 24)) as (app, pilot, until):
         await pilot.press("i")
         await until(lambda: isinstance(app.screen, ImportScreen))
         await pilot.press("enter")
@@ -83,15 +73,14 @@ def test_what_could_not_be_read_is_named_before_it_is_opened(drive: Drive, shelf
         await until(lambda: app.answers)
         assert app.answers == [Chosen("open", shelf.path("my-captures"))]
 
-    run_small(drive, shelf, test)
 
 
 @pytest.mark.process
-def test_texts_are_parted_by_a_models_tokenizer_as_the_command_does(drive: Drive, shelf: Shelf, captures: Path) -> None:
+async def test_texts_are_parted_by_a_models_tokenizer_as_the_command_does(drive: Drive, shelf: Shelf, captures: Path) -> None:
     text = "core_id,sweep,prompt,output\na,baseline,The door,The man opened the door\na,20,The door,the the the the\n"
     (captures / "texts.csv").write_text(text)
 
-    async def test(app: Host, pilot: Pilot[None], until: Until) -> None:
+    async with drive(lambda: SessionsScreen(shelf.folder), size=(80, 24)) as (app, pilot, until):
         await pilot.press("i")
         await until(lambda: isinstance(app.screen, ImportScreen))
         await pilot.press(*"my captures/texts.csv", "down", *"theirs", "up", "up", *"demo", "enter")
@@ -99,16 +88,13 @@ def test_texts_are_parted_by_a_models_tokenizer_as_the_command_does(drive: Drive
         session = load_session(shelf.path("theirs"))
         assert (session.tokenizer, len(session.pieces)) == ("demo", 2)
 
-    run_small(drive, shelf, test)
-
-
 def test_what_the_command_refuses_is_told_in_its_line() -> None:
     said = b"odd\nsrm-explorer: model.name no/such: there is no such model; check it\n"
     with pytest.raises(ExplorerError, match=r"^model\.name no/such: there is no such model; check it$"):
         read(CompletedProcess([], 1, b"", said))
 
 
-def test_an_import_is_told_and_cancelled(
+async def test_an_import_is_told_and_cancelled(
     drive: Drive, shelf: Shelf, captures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, reached = threading.Event(), threading.Event()
@@ -121,8 +107,7 @@ def test_an_import_is_told_and_cancelled(
         return reading(path, **arguments)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(source_files, "read_arrays", slow)
-
-    async def test(app: Host, pilot: Pilot[None], until: Until) -> None:
+    async with drive(lambda: SessionsScreen(shelf.folder), size=(80, 24)) as (app, pilot, until):
         await pilot.press("i")
         await until(lambda: isinstance(app.screen, ImportScreen))
         await pilot.press(*"my captures", "enter")
@@ -139,5 +124,3 @@ def test_an_import_is_told_and_cancelled(
         await until(lambda: isinstance(app.screen, SessionsScreen))
         assert app.answers == []
         assert not shelf.names()
-
-    run_small(drive, shelf, test)

@@ -57,8 +57,8 @@ def three(shelf: Any) -> Any:
     return shelf
 
 
-def test_the_list_tells_name_model_site_runs_state_and_size(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_list_tells_name_model_site_runs_state_and_size(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, _, until):
         await until(lambda: "interrupted, run gone" in app.text(), "the state")
         lines = app.text().splitlines()
         calm = next(line for line in lines if " calm " in line)
@@ -68,20 +68,16 @@ def test_the_list_tells_name_model_site_runs_state_and_size(three: Any, drive: A
         assert rows_of(app) == ["calm", "storm", "rain"]
         await until(lambda: "seen twice" in app.text() and "+n488" in app.text(), "notes and the chart")
 
-    drive(SessionsScreen, test)
 
-
-def test_a_narrow_screen_keeps_the_keys_for_help_and_back_in_sight(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_narrow_screen_keeps_the_keys_for_help_and_back_in_sight(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen, size=(80, 24)) as (app, _, until):
         await until(lambda: "finished" in app.text())
         assert app.text().splitlines()[-1].rstrip().endswith("? help  esc back")
         assert "enter open" in app.text().splitlines()[-1]
 
-    drive(SessionsScreen, test, 80, 24)
 
-
-def test_a_title_or_a_key_sorts_the_sessions(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_title_or_a_key_sorts_the_sessions(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "finished" in app.text() and "interrupted, run gone" in app.text())
         table = app.screen.query_one(SessionTable)
 
@@ -107,49 +103,39 @@ def test_a_title_or_a_key_sorts_the_sessions(three: Any, drive: Any) -> None:
         await pilot.press("S")
         assert rows_of(app) == ["calm", "storm", "rain"]
 
-    drive(SessionsScreen, test, 160, 48)
 
-
-def test_long_notes_leave_room_for_what_was_done(shelf: Any, drive: Any) -> None:
+async def test_long_notes_leave_room_for_what_was_done(shelf: Any, drive: Any) -> None:
     shelf.save("calm", notes="".join(f"line {number}\n\n" for number in range(40)))
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen, size=(80, 24)) as (app, _, until):
         await until(lambda: re.search(r"line \d …", app.text()), "the beginning of the notes")
         assert "line 10" not in app.text()
         assert "n488 · clamp" in app.text()
         assert "radius:" in app.text()
 
-    drive(SessionsScreen, test, 80, 24)
 
-
-def test_what_was_done_is_told_in_full_where_the_list_leaves_room(shelf: Any, drive: Any) -> None:
+async def test_what_was_done_is_told_in_full_where_the_list_leaves_room(shelf: Any, drive: Any) -> None:
     shelf.save("calm")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen, size=(80, 24)) as (app, _, until):
         await until(lambda: "captures" in app.text(), "the preview")
         facts = [line[1:46] for line in app.text().splitlines()[9:22]]
         assert not any("…" in line for line in facts), facts
-
-    drive(SessionsScreen, test, 80, 24)
 
 
 @pytest.mark.parametrize(
     ("keys", "answer"), [("enter", ("open", "calm")), ("d", ("duplicate", "calm")), ("escape", None), ("q", None)]
 )
-def test_a_key_chooses_what_is_done_with_the_highlighted_session(
+async def test_a_key_chooses_what_is_done_with_the_highlighted_session(
     three: Any, drive: Any, keys: str, answer: tuple[Any, str] | None
 ) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "finished" in app.text())
         await pilot.press(keys)
         await until(lambda: app.answers)
         assert app.answers == [None if answer is None else Chosen(answer[0], three.path(answer[1]))]
 
-    drive(SessionsScreen, test)
 
-
-def test_search_narrows_as_it_is_typed_and_escape_shows_all_again(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_search_narrows_as_it_is_typed_and_escape_shows_all_again(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         await pilot.press("slash", "s", "t", "o", "r")
         assert rows_of(app) == ["storm"]
@@ -162,17 +148,14 @@ def test_search_narrows_as_it_is_typed_and_escape_shows_all_again(three: Any, dr
         await pilot.press(*"/interr")
         assert rows_of(app) == ["rain"]
 
-    drive(SessionsScreen, test)
-
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-def test_notes_prompts_and_texts_are_searched_too(three: Any, drive: Any, size: tuple[int, int]) -> None:
+async def test_notes_prompts_and_texts_are_searched_too(three: Any, drive: Any, size: tuple[int, int]) -> None:
     session = load_session(three.path("rain"))
     runs = (dataclasses.replace(session.runs[0], text=' the Zebra keeper\nsaid "Éa"'), *session.runs[1:])
     prompts = (dataclasses.replace(session.prompts[0], text="Who lit the lantern?"), *session.prompts[1:])
     save_session(session.changed(runs=runs, prompts=prompts), session.path)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen, size=size) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         for typed, found, told in (
             ("seen TWICE", ["calm"], "in its notes: seen twice"),
@@ -189,10 +172,8 @@ def test_notes_prompts_and_texts_are_searched_too(three: Any, drive: Any, size: 
         assert len(rows_of(app)) == 3
         assert "Sessions: " not in app.text()
 
-    drive(SessionsScreen, test, *size)
 
-
-def test_while_it_searches_it_says_so(three: Any, drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_while_it_searches_it_says_so(three: Any, drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     three.save("quartz", notes="½ of it")
     go_on = threading.Event()
     read = TextIndex.texts
@@ -202,8 +183,7 @@ def test_while_it_searches_it_says_so(three: Any, drive: Any, monkeypatch: pytes
         return read(index, row)
 
     monkeypatch.setattr(TextIndex, "texts", waits)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen, size=(80, 24)) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         await pilot.press("slash", "½")
         assert "Sessions: 0 of 4, searching the texts, 0 done" in app.text()
@@ -211,14 +191,11 @@ def test_while_it_searches_it_says_so(three: Any, drive: Any, monkeypatch: pytes
         go_on.set()
         await until(lambda: rows_of(app) == ["quartz"] and "Sessions: 1 of 4 " in app.text(), "the end")
 
-    drive(SessionsScreen, test, 80, 24)
 
-
-def test_every_column_sorts_by_what_it_shows(three: Any, drive: Any) -> None:
+async def test_every_column_sorts_by_what_it_shows(three: Any, drive: Any) -> None:
     three.begin("gale").close()
     os.utime(three.path("rain"), (2e9, 2e9))
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen) as (app, _, until):
         await until(lambda: "interrupted, run gone" in app.text() and " gale " in app.text())
         table = app.screen.query_one(SessionTable)
         for column in [column.key for column in table.columns]:
@@ -238,11 +215,9 @@ def test_every_column_sorts_by_what_it_shows(three: Any, drive: Any) -> None:
         app.screen._show()
         assert rows_of(app) == ["gale", "calm", "storm", "rain"]
 
-    drive(SessionsScreen, test)
 
-
-def test_marks_and_the_highlight_follow_a_session_that_another_terminal_renamed(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_marks_and_the_highlight_follow_a_session_that_another_terminal_renamed(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted, run gone" in app.text() and app.text().count("finished") >= 2)
         await pilot.press("m", "j", "m")
         rename_session(three.path("calm"), "bright")
@@ -257,24 +232,19 @@ def test_marks_and_the_highlight_follow_a_session_that_another_terminal_renamed(
         await pilot.press("escape")
         await until(lambda: {"dawn", "wind"} <= set(rows_of(app)), "the list")
 
-    drive(SessionsScreen, test)
-
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48)])
-def test_names_are_whole_while_other_columns_have_room(shelf: Any, drive: Any, size: tuple[int, int]) -> None:
+async def test_names_are_whole_while_other_columns_have_room(shelf: Any, drive: Any, size: tuple[int, int]) -> None:
     names = ("lighthouse-at-dusk-n488-clamped-827c45", "storm")
     for name in names:
         shelf.save(name)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen, size=size) as (app, _, until):
         await until(lambda: app.text().count("finished") >= 2, "the list")
         assert all(f" {name} " in app.text() for name in names)
 
-    drive(SessionsScreen, test, *size)
 
-
-def test_marked_sessions_are_compared_in_the_order_of_their_marks(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_marked_sessions_are_compared_in_the_order_of_their_marks(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         await pilot.press("c")
         assert "mark a session with m" in app.text()
@@ -286,24 +256,19 @@ def test_marked_sessions_are_compared_in_the_order_of_their_marks(three: Any, dr
         await until(lambda: isinstance(app.screen, CompareScreen))
         assert app.screen._paths == (three.path("calm"), three.path("rain"))
 
-    drive(SessionsScreen, test)
 
-
-def test_one_mark_and_the_highlighted_session_are_compared(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_one_mark_and_the_highlighted_session_are_compared(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         await pilot.press("j", "m", "home", "c")
         await until(lambda: isinstance(app.screen, CompareScreen))
         assert app.screen._paths == (three.path("storm"), three.path("calm"))
 
-    drive(SessionsScreen, test)
 
-
-def test_a_ninth_mark_is_refused_aloud(shelf: Any, drive: Any) -> None:
+async def test_a_ninth_mark_is_refused_aloud(shelf: Any, drive: Any) -> None:
     for number in range(9):
         shelf.save(f"s{number}")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: all(f"s{number} " in app.text() for number in range(9)))
         await pilot.press(*(["m", "j"] * 8))
         assert app.text().count("☑") == 8
@@ -313,11 +278,9 @@ def test_a_ninth_mark_is_refused_aloud(shelf: Any, drive: Any) -> None:
         await pilot.press("c")
         await until(lambda: "counts of 8 sessions" in app.text())
 
-    drive(SessionsScreen, test)
 
-
-def test_a_session_is_renamed_and_stays_highlighted(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_session_is_renamed_and_stays_highlighted(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         await pilot.press("R", "ctrl+u", *"storm")
         assert "the name 'storm' is taken by storm.json" in app.text()
@@ -331,11 +294,9 @@ def test_a_session_is_renamed_and_stays_highlighted(three: Any, drive: Any) -> N
         await until(lambda: "calm is now bright" in app.text(), "what was done")
         assert load_session(three.path("bright")).notes == "seen twice"
 
-    drive(SessionsScreen, test)
 
-
-def test_the_trash_takes_a_session_only_when_it_is_confirmed(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_the_trash_takes_a_session_only_when_it_is_confirmed(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         await pilot.press("D")
         text = " ".join(app.text().split())
@@ -349,14 +310,13 @@ def test_the_trash_takes_a_session_only_when_it_is_confirmed(three: Any, drive: 
         (gone,) = paths.trash_folder().iterdir()
         assert load_session(gone / "calm.json").vectors()
 
-    drive(SessionsScreen, test)
-
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-def test_what_was_thrown_away_comes_back_by_u_the_last_first(three: Any, drive: Any, size: tuple[int, int]) -> None:
+async def test_what_was_thrown_away_comes_back_by_u_the_last_first(
+    three: Any, drive: Any, size: tuple[int, int]
+) -> None:
     before = three.names()
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen, size=size) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         for name in ("calm", "storm"):
             await pilot.press(*f"/{name}", "enter", "D", "y")
@@ -371,21 +331,18 @@ def test_what_was_thrown_away_comes_back_by_u_the_last_first(three: Any, drive: 
             assert f"{name} is back" in app.text()
         await pilot.press("u")
         await until(lambda: "the trash is empty" in app.text(), "nothing more")
-
-    drive(SessionsScreen, test, *size)
     assert three.names() == before
     assert load_session(three.path("calm")).vectors()
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-def test_the_trash_is_a_list_from_which_one_is_brought_back_or_deleted_when_confirmed(
+async def test_the_trash_is_a_list_from_which_one_is_brought_back_or_deleted_when_confirmed(
     three: Any, drive: Any, size: tuple[int, int]
 ) -> None:
     for name in ("calm", "storm", "rain"):
         trash_session(three.path(name))
     three.save("calm", notes="another")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen, size=size) as (app, pilot, until):
         await until(lambda: "finished" in app.text())
         await pilot.press("T")
         await until(lambda: " calm " in app.text() and "kB" in app.text(), "the list")
@@ -409,19 +366,16 @@ def test_the_trash_is_a_list_from_which_one_is_brought_back_or_deleted_when_conf
         await until(lambda: "the trash is empty" in app.text(), "nothing left")
         await pilot.press("escape")
         await until(lambda: highlighted(app) == "quiet", "the session that was brought back")
-
-    drive(SessionsScreen, test, *size)
     assert load_session(three.path("quiet")).notes == "seen twice"
     assert load_session(three.path("calm")).notes == "another"
     assert not three.path("rain").exists()
 
 
-def test_runs_and_vectors_are_written_in_every_form_that_the_command_has(
+async def test_runs_and_vectors_are_written_in_every_form_that_the_command_has(
     three: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         files = {"c": "a.csv", "q": "a.parquet", "n": "a.npz", "f": "texts.csv", "v": "factors.npz"}
         for kind, file in ((kind, tmp_path / name) for kind, name in files.items()):
@@ -430,8 +384,6 @@ def test_runs_and_vectors_are_written_in_every_form_that_the_command_has(
         await pilot.press("x", "c", "ctrl+u", *"a.csv", "enter")
         await until(lambda: "is there already" in app.text())
         await pilot.press("n")
-
-    drive(SessionsScreen, test)
     session = load_session(three.path("calm"))
     with (tmp_path / "a.csv").open(newline="") as file:
         assert [row["text"] for row in csv.DictReader(file)] == [run.text for run in session.runs]
@@ -446,7 +398,7 @@ def test_runs_and_vectors_are_written_in_every_form_that_the_command_has(
 
 
 @pytest.mark.process
-def test_a_report_and_a_script_are_written(
+async def test_a_report_and_a_script_are_written(
     three: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Charts ask for the fonts of the system once."""
@@ -460,26 +412,23 @@ def test_a_report_and_a_script_are_written(
 
     monkeypatch.setattr(SessionsScreen, "say", heard)
 
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         for kind, file in (("s", tmp_path / "a.py"), ("r", tmp_path / "a.html")):
             await pilot.press("x", kind, "ctrl+u", *file.name, "enter")
             await until(lambda file=file: file.exists() and f"written to {file.name}" in app.text(), "the file")
-
-    drive(SessionsScreen, test)
     assert "<title>calm" in (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "TransformerBridge" in (tmp_path / "a.py").read_text(encoding="utf-8")
     assert said[:3] == ["writing a.py", "script written to a.py", "writing a.html"]
     assert "writing a.html: charts of plane 1 of 1, 50% done" in said[3:-1]
 
 
-def test_a_session_is_packed_and_unpacked_under_another_name(
+async def test_a_session_is_packed_and_unpacked_under_another_name(
     three: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "torn.srm.zip").write_bytes(b"PK")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         for told in ("calm is packed into", "there is such a file already"):
             await pilot.press("x", "p", "ctrl+u", *"a.srm.zip", "enter")
@@ -493,15 +442,13 @@ def test_a_session_is_packed_and_unpacked_under_another_name(
         await pilot.press("ctrl+u", *"quiet", "enter")
         await until(lambda: highlighted(app) == "quiet", "what was unpacked")
         assert "quiet is unpacked, every hash right" in app.text()
-
-    drive(SessionsScreen, test)
     calm, quiet = load_session(three.path("calm")), load_session(three.path("quiet"))
     assert quiet.changed(name="calm", sidecar=calm.sidecar) == calm
     assert quiet.vectors_path().read_bytes() == calm.vectors_path().read_bytes()
 
 
-def test_notes_and_help_open_and_the_path_is_copied(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_notes_and_help_open_and_the_path_is_copied(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         await pilot.press("y")
         assert app.copied == [str(three.path("calm"))]
@@ -512,55 +459,49 @@ def test_notes_and_help_open_and_the_path_is_copied(three: Any, drive: Any) -> N
         await pilot.press("escape")
         await until(lambda: isinstance(app.screen, SessionsScreen))
 
-    drive(SessionsScreen, test)
 
-
-def test_a_run_under_way_is_followed_and_left_alone(three: Any, drive: Any) -> None:
+async def test_a_run_under_way_is_followed_and_left_alone(three: Any, drive: Any) -> None:
     writer = three.begin("gale", done=8)
     writer.progress(
         {"stage": "running", "runs_done": 8, "runs": 32, "rows": 24, "step": 25, "steps": 50, "seconds_left": 41.0}
     )
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
-        await until(lambda: "running 62 % · 0:41 left" in app.text(), "how far it is")
-        assert rows_of(app)[0] == "gale"
-        assert "8 / 32" in app.text()
-        for key, told in (("R", "a run is writing it"), ("D", "a run is writing it"), ("r", "enter follows it")):
-            await pilot.press(key)
-            assert told in app.text()
-        await pilot.press("enter")
-        await until(lambda: app.answers)
-        assert app.answers == [Chosen("follow", three.path("gale"))]
-
     with writer:
-        drive(SessionsScreen, test)
-
-
-def test_what_a_killed_run_left_is_followed_or_resumed(three: Any, drive: Any) -> None:
-    three.begin("gale").close()
-    three.begin("rain").close()
-
-    def test_of(key: str, name: str, action: Any) -> Any:
-        async def test(app: Any, pilot: Any, until: Any) -> None:
-            await until(lambda: app.text().count("interrupted") >= 2)
-            await pilot.press(*f"/{name}", "enter", key)
+        async with drive(SessionsScreen) as (app, pilot, until):
+            await until(lambda: "running 62 % · 0:41 left" in app.text(), "how far it is")
+            assert rows_of(app)[0] == "gale"
+            assert "8 / 32" in app.text()
+            for key, told in (("R", "a run is writing it"), ("D", "a run is writing it"), ("r", "enter follows it")):
+                await pilot.press(key)
+                assert told in app.text()
+            await pilot.press("enter")
             await until(lambda: app.answers)
-            assert app.answers == [Chosen(action, three.path(name))]
+            assert app.answers == [Chosen("follow", three.path("gale"))]
 
-        return test
 
-    for key, name, action in (
+@pytest.mark.parametrize(
+    ("key", "name", "action"),
+    [
         ("enter", "gale", "follow"),
         ("r", "gale", "resume"),
         ("r", "rain", "resume"),
         ("enter", "rain", "open"),
         ("d", "gale", "duplicate"),
-    ):
-        drive(SessionsScreen, test_of(key, name, action))
+    ],
+)
+async def test_what_a_killed_run_left_is_followed_or_resumed(
+    three: Any, drive: Any, key: str, name: str, action: Any
+) -> None:
+    three.begin("gale").close()
+    three.begin("rain").close()
+    async with drive(SessionsScreen) as (app, pilot, until):
+        await until(lambda: app.text().count("interrupted") >= 2)
+        await pilot.press(*f"/{name}", "enter", key)
+        await until(lambda: app.answers)
+        assert app.answers == [Chosen(action, three.path(name))]
 
 
-def test_what_cannot_go_on_says_why(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_what_cannot_go_on_says_why(three: Any, drive: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         await pilot.press("r")
         assert "calm: it is finished; d takes its spec" in app.text()
@@ -568,17 +509,14 @@ def test_what_cannot_go_on_says_why(three: Any, drive: Any) -> None:
         assert "rain: its run folder is gone" in app.text()
         assert not app.answers
 
-    drive(SessionsScreen, test)
 
-
-def test_damaged_and_foreign_files_are_told_and_never_touched(shelf: Any, drive: Any) -> None:
+async def test_damaged_and_foreign_files_are_told_and_never_touched(shelf: Any, drive: Any) -> None:
     shelf.save("calm")
     contents = {"cut": b'{"schema_version": 1, "na', "other": b'{"name": "package"}', "noise": b"\xff\xfe"}
     for name, content in contents.items():
         shelf.path(name).write_bytes(content)
     dated(shelf, *contents, "calm")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: app.text().count("cannot be read") == 3)
         assert "this is no session file" in app.text()
         assert "broken JSON" in app.text()
@@ -587,22 +525,20 @@ def test_damaged_and_foreign_files_are_told_and_never_touched(shelf: Any, drive:
         assert not app.answers
         await pilot.press("m", "j", "c")
         assert "cannot be read, so it cannot be compared" in app.text()
-
-    drive(SessionsScreen, test)
     assert {name: shelf.path(name).read_bytes() for name in contents} == contents
 
 
-def test_an_empty_folder_teaches_the_key_that_helps(shelf: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_an_empty_folder_teaches_the_key_that_helps(shelf: Any, drive: Any) -> None:
+    async with drive(SessionsScreen, size=(80, 24)) as (app, pilot, until):
         await until(lambda: "no session in" in app.text() and "r runs" in app.text())
         await pilot.press("enter", "m", "c", "r", "D", "x", "N", "y", "d", "R")
         assert not app.answers
 
-    drive(SessionsScreen, test, 80, 24)
 
-
-def test_a_session_that_comes_while_the_list_is_open_is_shown_and_the_highlight_stays(three: Any, drive: Any) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+async def test_a_session_that_comes_while_the_list_is_open_is_shown_and_the_highlight_stays(
+    three: Any, drive: Any
+) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "interrupted" in app.text())
         await pilot.press("j")
         three.save("newest")
@@ -610,16 +546,13 @@ def test_a_session_that_comes_while_the_list_is_open_is_shown_and_the_highlight_
         assert rows_of(app)[0] == "newest"
         assert highlighted(app) == "storm"
 
-    drive(SessionsScreen, test)
 
-
-def test_two_hundred_sessions_are_listed_and_reached(shelf: Any, drive: Any) -> None:
+async def test_two_hundred_sessions_are_listed_and_reached(shelf: Any, drive: Any) -> None:
     content = shelf.save("s000").path.read_bytes()
     for number in range(1, 200):
         shelf.path(f"s{number:03d}").write_bytes(content)
     dated(shelf, *(f"s{number:03d}" for number in range(200)))
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen, size=(80, 24)) as (app, pilot, until):
         await until(lambda: len(rows_of(app)) == 200 and all(row.summary for row in app.screen._rows), "all of them")
         await pilot.press("end")
         assert highlighted(app) == "s199"
@@ -627,47 +560,37 @@ def test_two_hundred_sessions_are_listed_and_reached(shelf: Any, drive: Any) -> 
         assert rows_of(app) == [f"s{number}" for number in range(150, 160)]
         assert highlighted(app) == "s151"
 
-    drive(SessionsScreen, test, 80, 24)
 
-
-def test_a_marked_session_by_itself_has_its_own_groups_compared(shelf: Any, drive: Any) -> None:
+async def test_a_marked_session_by_itself_has_its_own_groups_compared(shelf: Any, drive: Any) -> None:
     shelf.save("calm")
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "calm" in app.text())
         await pilot.press("c")
         await until(lambda: "mark a session with m" in app.text())
         await pilot.press("m", "c")
         await until(lambda: "calm: clamped − baseline" in app.text(), "its groups")
 
-    drive(SessionsScreen, test)
 
-
-def test_a_saved_session_that_goes_on_is_running_in_the_list_and_in_the_preview(three: Any, drive: Any) -> None:
+async def test_a_saved_session_that_goes_on_is_running_in_the_list_and_in_the_preview(three: Any, drive: Any) -> None:
     writer = three.begin("rain", done=8)
-
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(SessionsScreen) as (app, pilot, until):
         await until(lambda: "running" in app.text(), "the state")
         while highlighted(app) != "rain":
             await pilot.press("down")
         await until(lambda: "are saved" in app.text(), "the preview")
         assert "interrupted" not in app.text()
         assert "resume" not in app.text().splitlines()[-2]
-
-    drive(SessionsScreen, test)
     writer.close()
 
 
-def test_brackets_of_a_folder_and_of_a_name_are_their_own_and_no_markup(shelf: Any, drive: Any) -> None:
+async def test_brackets_of_a_folder_and_of_a_name_are_their_own_and_no_markup(shelf: Any, drive: Any) -> None:
     """A closing tag that nothing opened, and a key without a value, ended the program."""
     inner = dataclasses.replace(shelf, folder=shelf.folder / "[" / "old]")
     inner.folder.mkdir(parents=True)
     inner.save("[bold] n[sys:a=b…]")
 
-    async def test(app: Any, pilot: Any, until: Any) -> None:
+    async with drive(lambda: SessionsScreen(inner.folder)) as (app, pilot, until):
         await until(lambda: "[/old]" in app.text())
         await until(lambda: rows_of(app) == ["[bold] n[sys:a=b…]"])
         await pilot.press("N")
         await until(lambda: "Notes on [bold] n[sys:a=b…]" in app.text())
-
-    drive(lambda: SessionsScreen(inner.folder), test)

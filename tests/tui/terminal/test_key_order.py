@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from textual import events
@@ -65,39 +65,33 @@ def no_key_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(textual_patches, "_PATIENCE", PATIENCE)
 
 
-def drive(test: Any) -> None:
-    async def go() -> None:
-        app = Small()
-        async with app.run_test() as pilot:
-            await pilot.pause()
-            await test(app, app.query_one(Keys))
-
-    asyncio.run(go())
+@asynccontextmanager
+async def drive() -> AsyncIterator[tuple[Small, Keys]]:
+    app = Small()
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        yield app, app.query_one(Keys)
 
 
-def test_letters_after_a_key_that_asks_a_question_are_its_answer() -> None:
-    async def test(app: Small, keys: Keys) -> None:
+async def test_letters_after_a_key_that_asks_a_question_are_its_answer() -> None:
+    async with drive() as (app, keys):
         await burst(app, "xsxsox\nxx")
         assert (keys.answer, keys.counted) == ("xsox", 3)
 
-    drive(test)
 
-
-def test_letters_after_a_key_that_opens_a_line_are_its_text() -> None:
-    async def test(app: Small, keys: Keys) -> None:
+async def test_letters_after_a_key_that_opens_a_line_are_its_text() -> None:
+    async with drive() as (app, keys):
         await burst(app, "oxsox")
         assert (app.screen.query_one(Input).value, keys.counted) == ("xsox", 0)
 
-    drive(test)
 
-
-def test_a_key_whose_widget_is_removed_by_it_holds_nothing_up() -> None:
+async def test_a_key_whose_widget_is_removed_by_it_holds_nothing_up() -> None:
     class Passing(Keys):
         def action_count(self) -> None:
             self.app.query_one(Keys).counted += 1
             self.remove()
 
-    async def test(app: Small, keys: Keys) -> None:
+    async with drive() as (app, keys):
         passing = Passing()
         await app.screen.mount(passing)
         passing.focus()
@@ -107,15 +101,11 @@ def test_a_key_whose_widget_is_removed_by_it_holds_nothing_up() -> None:
         await burst(app, "xx")
         assert keys.counted == 3
 
-    drive(test)
 
-
-def test_what_is_typed_after_the_end_was_asked_for_acts_on_nothing() -> None:
-    async def test(app: Small, keys: Keys) -> None:
+async def test_what_is_typed_after_the_end_was_asked_for_acts_on_nothing() -> None:
+    async with drive() as (app, keys):
         await burst(app, "x")
         app.leaving = True
         await burst(app, "xxs")
         assert keys.counted == 1
         assert not isinstance(app.screen, Question)
-
-    drive(test)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import asyncio
 import unicodedata
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -77,34 +77,28 @@ class Host(App[None]):
         self.told.append(message)
 
 
-def drive(
-    test: Callable[[Host, Pilot[None]], Coroutine[Any, Any, None]],
-    width: int = 60,
-    height: int = 11,
-    rows: int = 5000,
-    reveals: bool = False,
-) -> None:
-    async def run() -> None:
-        app = Host(reveals)
-        async with app.run_test(size=(width, height)) as pilot:
-            app.table.set_columns(COLUMNS)
-            app.table.set_rows(rows, lambda row, key: f"{key} {row}")
-            app.table.focus()
-            await pilot.pause()
-            app.table.regions.clear()
-            app.table.lines.clear()
-            app.told.clear()
-            await test(app, pilot)
-
-    asyncio.run(run())
+@asynccontextmanager
+async def drive(
+    *, width: int = 60, height: int = 11, rows: int = 5000, reveals: bool = False
+) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    app = Host(reveals)
+    async with app.run_test(size=(width, height)) as pilot:
+        app.table.set_columns(COLUMNS)
+        app.table.set_rows(rows, lambda row, key: f"{key} {row}")
+        app.table.focus()
+        await pilot.pause()
+        app.table.regions.clear()
+        app.table.lines.clear()
+        app.told.clear()
+        yield app, pilot
 
 
 def screen_lines(app: Host) -> list[str]:
     return ["".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips()]
 
 
-def test_keys_move_the_highlight_and_the_view() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_keys_move_the_highlight_and_the_view() -> None:
+    async with drive() as (app, pilot):
         table = app.table
         seen = []
         for key in ("j", "down", "k", "pagedown", "end", "up", "pageup", "home"):
@@ -119,32 +113,26 @@ def test_keys_move_the_highlight_and_the_view() -> None:
         assert isinstance(app.told[-1], LineTable.Opened)
         assert app.told[-1].row == 1
 
-    drive(test)
 
-
-def test_the_highlight_stays_at_the_ends() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_the_highlight_stays_at_the_ends() -> None:
+    async with drive(rows=3) as (app, pilot):
         await pilot.press("up", "pageup", "k")
         assert app.table.cursor == 0
         await pilot.press("end", "down", "pagedown")
         assert app.table.cursor == 2
 
-    drive(test, rows=3)
 
-
-def test_an_empty_table_opens_nothing() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_an_empty_table_opens_nothing() -> None:
+    async with drive(rows=0) as (app, pilot):
         await pilot.press("enter", "j", "end", "pageup")
         await pilot.pause()
         assert app.told == []
         assert app.table.key is None
 
-    drive(test, rows=0)
-
 
 @pytest.mark.drawn
-def test_only_cells_that_changed_are_repainted() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_only_cells_that_changed_are_repainted() -> None:
+    async with drive() as (app, pilot):
         table = app.table
         values = {"cos 3": "cos X"}
 
@@ -161,11 +149,9 @@ def test_only_cells_that_changed_are_repainted() -> None:
         table.refresh_cells()
         assert table.regions == []
 
-    drive(test)
 
-
-def test_rows_may_change_before_the_table_hears_of_its_new_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_rows_may_change_before_the_table_hears_of_its_new_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with drive() as (app, pilot):
         table = app.table
         await pilot.resize_terminal(16, 12)
         narrow = screen_lines(app)
@@ -178,11 +164,9 @@ def test_rows_may_change_before_the_table_hears_of_its_new_width(monkeypatch: py
         assert all(f"{column.key} 1" in wide[1] for column in COLUMNS)
         assert not all(f"{column.key} 0" in narrow[1] for column in COLUMNS)
 
-    drive(test)
 
-
-def test_rows_are_asked_for_only_when_they_come_into_view() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_rows_are_asked_for_only_when_they_come_into_view() -> None:
+    async with drive() as (app, pilot):
         asked: set[int] = set()
 
         def cell(row: int, key: str) -> Cell:
@@ -196,11 +180,9 @@ def test_rows_are_asked_for_only_when_they_come_into_view() -> None:
         await pilot.pause()
         assert asked <= set(range(11)) | set(range(99_989, 100_000))
 
-    drive(test)
 
-
-def test_the_highlight_follows_its_key_and_keeps_its_place_on_the_screen() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_the_highlight_follows_its_key_and_keeps_its_place_on_the_screen() -> None:
+    async with drive() as (app, pilot):
         table = app.table
         table.set_rows(5000, lambda row, key: f"{key} {row}", keys=lambda row: row)
         for _ in range(4):
@@ -220,11 +202,9 @@ def test_the_highlight_follows_its_key_and_keeps_its_place_on_the_screen() -> No
         assert table.scroll_offset.y == 0
         assert [line.strip() for line in screen_lines(app)[3:]] == [""] * 8
 
-    drive(test)
 
-
-def test_rows_that_come_do_not_move_a_highlight_that_nobody_moved_where_so_wished() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_rows_that_come_do_not_move_a_highlight_that_nobody_moved_where_so_wished() -> None:
+    async with drive() as (app, _):
         table = app.table
         table.set_rows(9, lambda row, key: "", keys=lambda row: row)
         table.set_rows(10, lambda row, key: "", keys=lambda row: row - 1, stay=False)
@@ -233,11 +213,9 @@ def test_rows_that_come_do_not_move_a_highlight_that_nobody_moved_where_so_wishe
         table.set_rows(10, lambda row, key: "", keys=lambda row: row - 1)
         assert table.cursor == 1
 
-    drive(test)
 
-
-def test_the_mouse_highlights_opens_scrolls_and_presses_titles() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_the_mouse_highlights_opens_scrolls_and_presses_titles() -> None:
+    async with drive() as (app, pilot):
         table = app.table
         await pilot.click(table, offset=(4, 3))
         assert table.cursor == 2
@@ -254,11 +232,9 @@ def test_the_mouse_highlights_opens_scrolls_and_presses_titles() -> None:
         assert table.scroll_offset.y > 0
         assert table.cursor == 4
 
-    drive(test)
 
-
-def test_the_header_says_what_rows_are_sorted_by() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_the_header_says_what_rows_are_sorted_by() -> None:
+    async with drive() as (app, pilot):
         app.table.set_sort("cos", descending=True)
         await pilot.pause()
         assert "cos↓" in screen_lines(app)[0]
@@ -267,11 +243,9 @@ def test_the_header_says_what_rows_are_sorted_by() -> None:
         assert "name↑" in screen_lines(app)[0]
         assert "cos↓" not in screen_lines(app)[0]
 
-    drive(test)
 
-
-def test_left_and_right_scroll_a_table_that_is_too_wide_and_are_others_keys_where_it_fits() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_left_and_right_scroll_a_table_that_is_too_wide_and_are_others_keys_where_it_fits() -> None:
+    async with drive() as (app, pilot):
         table = app.table
         assert table.check_action("sideways", (1,)) is False
         table.set_columns([Column("a", "a", width=50), Column("b", "b", width=40)])
@@ -283,11 +257,10 @@ def test_left_and_right_scroll_a_table_that_is_too_wide_and_are_others_keys_wher
         await pilot.pause()
         assert table.scroll_offset.x == 0
 
-    drive(test)
 
+async def test_a_table_that_reveals_scrolls_to_the_columns_there_was_no_room_for() -> None:
+    async with drive(width=20, reveals=True) as (app, pilot):
 
-def test_a_table_that_reveals_scrolls_to_the_columns_there_was_no_room_for() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
         def header() -> str:
             return screen_lines(app)[0]
 
@@ -307,11 +280,9 @@ def test_a_table_that_reveals_scrolls_to_the_columns_there_was_no_room_for() -> 
         assert "extra" not in header()
         assert header().split() == ["name", "cos", "→"], "there is more to the right"
 
-    drive(test, width=20, reveals=True)
 
-
-def test_a_table_that_reveals_brings_in_the_ends_of_texts_that_are_cut() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_a_table_that_reveals_brings_in_the_ends_of_texts_that_are_cut() -> None:
+    async with drive(reveals=True) as (app, pilot):
         text = f"begins {'and goes on ' * 12}ends"
         app.table.set_columns([Column("kind", "kind", 6), Column("text", "text")])
         app.table.set_rows(3, lambda row, key: text if key == "text" else f"no {row}")
@@ -322,8 +293,6 @@ def test_a_table_that_reveals_brings_in_the_ends_of_texts_that_are_cut() -> None
         await pilot.pause()
         assert screen_lines(app)[1].rstrip().endswith("ends")
         assert screen_lines(app)[1].split()[1:3] == ["no", "0"]
-
-    drive(test, reveals=True)
 
 
 @given(text=TEXTS, width=st.integers(0, 30), align=st.sampled_from(["left", "right"]))
@@ -391,8 +360,8 @@ def test_the_columns_that_always_are_fit_a_narrow_table_before_they_leave_it() -
         assert place_columns(columns, width, 3)[-1].end <= width
 
 
-def test_a_text_that_comes_into_view_finds_room_beside_shorter_ones() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_a_text_that_comes_into_view_finds_room_beside_shorter_ones() -> None:
+    async with drive() as (app, pilot):
         app.table.set_columns([Column("kind", "kind", 6), Column("text", "text"), Column("state", "state", 20)])
         names = ["short", "short", *["a kind of seventeen"] * 40]
         app.table.set_rows(40, lambda row, key: names[row] if key == "kind" else key)
@@ -400,11 +369,9 @@ def test_a_text_that_comes_into_view_finds_room_beside_shorter_ones() -> None:
         assert "a kind of seventeen" in screen_lines(app)[5]
         assert screen_lines(app)[0].split() == ["kind", "text", "state"]
 
-    drive(test)
 
-
-def test_the_title_that_rows_are_sorted_by_is_whole_beside_its_arrow() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_the_title_that_rows_are_sorted_by_is_whole_beside_its_arrow() -> None:
+    async with drive() as (app, pilot):
         app.table.set_columns([Column("text", "text"), Column("cos", "cos", 5, align="right")])
         app.table.set_rows(
             40, lambda row, key: ".98" if key == "cos" else "a text that takes whatever it is given " * 3
@@ -415,11 +382,9 @@ def test_the_title_that_rows_are_sorted_by_is_whole_beside_its_arrow() -> None:
         await pilot.pause()
         assert "cos↓" in screen_lines(app)[0]
 
-    drive(test)
 
-
-def test_muted_texts_differ_from_the_background_on_every_theme() -> None:
-    async def test(app: Host, pilot: Pilot[None]) -> None:
+async def test_muted_texts_differ_from_the_background_on_every_theme() -> None:
+    async with drive() as (app, pilot):
         for theme in ("textual-light", "textual-dark", "nord", "solarized-light"):
             app.theme = theme
             app.table.set_rows(9, lambda row, key: (f"{key} {row}", "dim"))
@@ -433,5 +398,3 @@ def test_muted_texts_differ_from_the_background_on_every_theme() -> None:
                     if segment.text.strip():
                         pair = [colour.get_truecolor() for colour in (style.color, style.bgcolor)]
                         assert sum(abs(one - other) for one, other in zip(*pair, strict=True)) > 150, (theme, line)
-
-    drive(test)
