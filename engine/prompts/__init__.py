@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from srm_explorer.engine.prompts.arrow import DATASET
 from srm_explorer.engine.prompts.library import (
-    add_prompt,
     add_prompts,
     available_prompt_sets,
     choose,
@@ -33,7 +32,6 @@ __all__ = [
     "Prompt",
     "PromptSet",
     "Turns",
-    "add_prompt",
     "add_prompts",
     "alike_problems",
     "available_prompt_sets",

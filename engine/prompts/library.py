@@ -328,11 +328,6 @@ def filter_captions(where: Filters) -> list[str]:
 _MARK = b"\xef\xbb\xbf"
 
 
-def add_prompt(path: Path, text: str, like: Prompt | None = None, column: str | None = None) -> PromptSet:
-    """Write one more prompt into a file of prompts, and read it back; see `add_prompts`."""
-    return add_prompts(path, [text], like, column)
-
-
 def add_prompts(
     path: Path,
     texts: Sequence[str],

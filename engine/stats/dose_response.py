@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srm_explorer.engine.stats.permutation import FEWEST_UNITS, sign_patterns
-from srm_explorer.engine.stats.resampling import LEVEL, bootstrap_weights, merged_strata
+from srm_explorer.engine.stats.resampling import LEVEL, bootstrap_weights, merged_strata, normal_cdf, student_quantile
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS
 
 Floats = NDArray[np.float64]
@@ -279,9 +279,7 @@ def saturation(
 
 def _tails(units: int, level: float) -> tuple[float, float]:
     """Both tails of a percentile interval, widened by what resampling makes of few units' spread."""
-    from scipy.special import ndtr, stdtrit  # pyright: ignore  # the first painted frame needs no scipy
-
-    tail = float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(units - 1, (1 - level) / 2)))
+    tail = float(normal_cdf(math.sqrt(units / (units - 1)) * student_quantile((1 - level) / 2, units - 1)))
     return tail, 1 - tail
 
 

@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.stats.resampling import LEVEL, RESAMPLES
+from srm_explorer.engine.stats.resampling import LEVEL, RESAMPLES, special, student_quantile
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, mean_effect
 
 POWER = 0.8
@@ -37,13 +37,11 @@ def power_of(effect: float, units: int, alpha: float = ALPHA) -> float:
     """
     if units < 2:
         return math.nan
-    from scipy.special import nctdtr, stdtrit  # pyright: ignore  # the first painted frame needs no scipy
-
     df, away = units - 1, abs(effect) * math.sqrt(units)
-    limit = float(stdtrit(df, 1 - alpha / 2))
+    limit = float(student_quantile(1 - alpha / 2, df))
     # Far out the distribution function is no longer computed; nothing is missed there.
-    above = 1.0 if away > limit + 37 else 1.0 - float(nctdtr(df, away, limit))
-    below = float(nctdtr(df, -away, limit))
+    above = 1.0 if away > limit + 37 else 1.0 - float(special.nctdtr(df, away, limit))
+    below = float(special.nctdtr(df, -away, limit))
     beyond = 0.0 if math.isnan(below) else 1.0 - below
     return min(1.0, max(above + beyond, alpha if not effect else 0.0))
 
@@ -144,9 +142,6 @@ def equivalence_test(
 
 def spread_of(values: ArrayLike, stratum: ArrayLike | None = None) -> tuple[float, int]:
     """Standard deviation of finite units, within strata, and how many they are; NaN with fewer than two."""
-    table = np.asarray(values, np.float64)
-    known = np.isfinite(table)
-    strata: NDArray[np.int64] = np.zeros(len(table), np.int64) if stratum is None else np.asarray(stratum, np.int64)
-    inferred = mean_effect(table[known], strata[known], resamples=2)
-    units = int(known.sum())
+    inferred = mean_effect(values, stratum, resamples=2)
+    units = int(inferred.units)
     return (float(inferred.error) * math.sqrt(units) if units > 1 else math.nan), units

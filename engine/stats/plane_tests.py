@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.stats.comparison import Contrast, added, group_contrast, hotelling, paired_contrast
+from srm_explorer.engine.stats.comparison import Contrast, gain, group_contrast, hotelling, paired_contrast
 from srm_explorer.engine.stats.permutation import CHUNK_ELEMENTS
 
 Floats = NDArray[np.float64]
@@ -216,21 +216,11 @@ def _columns(pairs: Indices) -> tuple[Indices, Indices, Indices]:
     return columns, a, b
 
 
-def _statistics(contrast: Contrast, a: Indices, b: Indices, single: bool) -> Floats:
-    rho = (contrast.residual[:, a] * contrast.residual[:, b]).sum(axis=0)
-    return _conditional(contrast.t[a], contrast.t[b], rho, contrast.dof, single)
-
-
-def _conditional(t_a: Floats, t_b: Floats, rho: Floats, dof: int, single: bool) -> Floats:
-    """[2, ...] what b adds to a, and a to b; twice b alone where the first was set."""
-    if single:
-        return np.stack([t_b**2, t_b**2])
-    t2 = hotelling(t_a, t_b, rho)
-    return np.stack([added(t2, t_a, dof), added(t2, t_b, dof)])
-
-
 def _tested(contrast: Contrast, a: Indices, b: Indices, single: bool, p: Floats) -> TestedPairs:
-    rho = (contrast.residual[:, a] * contrast.residual[:, b]).sum(axis=0)
-    t2 = contrast.t[b] ** 2 if single else hotelling(contrast.t[a], contrast.t[b], rho)
-    statistic = _statistics(contrast, a, b, single).min(axis=0)
+    t_a, t_b = contrast.t[a], contrast.t[b]
+    if single:
+        t2 = statistic = t_b**2
+    else:
+        rho = (contrast.residual[:, a] * contrast.residual[:, b]).sum(axis=0)
+        t2, statistic = hotelling(t_a, t_b, rho), gain(t_a, t_b, rho, contrast.dof)
     return TestedPairs(t2, statistic, np.where(np.isfinite(statistic), p, np.nan))

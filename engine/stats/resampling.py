@@ -93,9 +93,6 @@ class UnitTotals:
     def only(self, units: NDArray[np.bool_] | NDArray[np.int64]) -> UnitTotals:
         return UnitTotals(self.sums[units], self.counts[units])
 
-    def plus(self, other: UnitTotals) -> UnitTotals:
-        return UnitTotals(self.sums + other.sums, self.counts + other.counts)
-
 
 def unit_totals(values: ArrayLike, of_run: ArrayLike, n_units: int, runs: ArrayLike | None = None) -> UnitTotals:
     """Add up the values of some runs in every unit; a run with an entry that is not finite is left out.

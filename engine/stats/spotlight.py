@@ -245,7 +245,7 @@ def spotlight_sweep(
 ) -> Sweep:
     """Turn a spotlight through a plane and record mean cosine and counts above thresholds.
 
-    Counts equal ``x cos(theta) + y sin(theta) > threshold + 1e-12`` at every angle; see `arcs.count_above`.
+    Counts equal ``x cos(theta) + y sin(theta) > threshold + 1e-12`` at every angle; see `count_above`.
 
     Args:
         thresholds: cosines from -1 to 1, any number, in any order.
@@ -277,7 +277,7 @@ def sweep_groups(
     """Sweep the spotlight over every group of runs, in the groups' order.
 
     Args:
-        groups: indices or mask [run] by the group's name; groups may overlap (see `groups.group_runs`).
+        groups: indices or mask [run] by the group's name; groups may overlap (see `group_runs`).
         thresholds: cosines from -1 to 1.
         n_angles: equally spaced angles from 0, 360 degrees excluded.
 

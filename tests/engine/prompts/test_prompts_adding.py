@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import sampled_from, text
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.prompts import Prompt, add_prompt, read_prompt_set
+from srm_explorer.engine.prompts import Prompt, add_prompts, read_prompt_set
 
 FILES = {
     "plain.txt": "# remark\nFirst\n\nSecond",
@@ -35,7 +35,7 @@ def test_a_prompt_is_added_whole_or_the_file_stays_as_it_was(tmp_path: Path, nam
     refused: ExplorerError | None = None
     after = before
     try:
-        after = add_prompt(path, typed, like)
+        after = add_prompts(path, [typed], like)
     except ExplorerError as error:
         refused = error
     if refused is not None:
@@ -60,7 +60,7 @@ def _added(before: tuple[Prompt, ...], after: tuple[Prompt, ...]) -> str:
 def test_a_new_line_has_the_line_end_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "crlf.txt"
     path.write_bytes(b"\xef\xbb\xbfFirst\r\nSecond")
-    add_prompt(path, "Third")
+    add_prompts(path, ["Third"])
     assert path.read_bytes() == b"\xef\xbb\xbfFirst\r\nSecond\r\nThird\r\n"
 
 
@@ -68,7 +68,7 @@ def test_a_prompt_that_begins_like_a_comment_is_written_with_a_backslash(tmp_pat
     path = tmp_path / "set.txt"
     path.write_text("First\n")
     for typed in ("#include", "\\#", "\\x"):
-        assert add_prompt(path, typed).prompts[-1].text == typed
+        assert add_prompts(path, [typed]).prompts[-1].text == typed
     assert path.read_text() == "First\n\\#include\n\\\\#\n\\x\n"
 
 
@@ -76,9 +76,9 @@ def test_in_a_grid_the_type_can_be_written_and_the_text_follows_its_like(tmp_pat
     path = tmp_path / "grid.txt"
     path.write_text(FILES["grid.txt"])
     whole = read_prompt_set(path)
-    after = add_prompt(path, "grand: Lo, the door: open.", whole.prompts[2])
+    after = add_prompts(path, ["grand: Lo, the door: open."], whole.prompts[2])
     assert after.prompts[3] == Prompt("Lo, the door: open.", {"core_id": "door", "type": "grand", "level": "2"})
-    assert add_prompt(path, "Yes: it is one.", whole.prompts[2]).prompts[3].text == "Yes: it is one."
+    assert add_prompts(path, ["Yes: it is one."], whole.prompts[2]).prompts[3].text == "Yes: it is one."
     assert path.read_text().splitlines()[6] == "  plain: Yes: it is one."
 
 
@@ -100,8 +100,8 @@ def test_a_text_that_the_file_cannot_hold_is_refused(
     path = tmp_path / name
     path.write_text(content)
     if not told:
-        assert add_prompt(path, typed).prompts[-1].text == typed
+        assert add_prompts(path, [typed]).prompts[-1].text == typed
         return
     with pytest.raises(ExplorerError, match=told.replace("+", r"\+")):
-        add_prompt(path, typed)
+        add_prompts(path, [typed])
     assert path.read_text() == content
