@@ -18,7 +18,7 @@ from srm_explorer.engine.figures.captions import coordinate_caption, plane_title
 from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.groups import CONDITION, points_of, swept_groups
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
-from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_columns
+from srm_explorer.engine.figures.table import TableColumn, TableFigure, as_cell, table_columns
 from srm_explorer.engine.figures.warnings import edge_lines
 from srm_explorer.engine.session import ComputedTest, Counted, DamagedError, Session, baseline_of, record_tests
 from srm_explorer.engine.session.controls import Controls, Selection, controls_of, selection_of
@@ -274,7 +274,7 @@ def _ranks(
         if known.size and not measure.circular:
             spread = (float(np.median(known)), float(known.min()), float(known.max()))
         rows.append(
-            (measure.where, measure.group, measure.name, measure.value, *spread, _or_none(p[index]), _or_none(q[index]))
+            (measure.where, measure.group, measure.name, measure.value, *spread, as_cell(p[index]), as_cell(q[index]))
         )
     return TableFigure(
         name="controls",
@@ -382,7 +382,7 @@ def _neurons(
             traits = match.traits[part.number]
             distance = match.distances[part.number - 1] if part.number else None
             cells += [coordinate_caption(match.site, neuron), distance, traits.mean, traits.std, traits.norm]
-        rows.append((*cells, *(_or_none(measures[index].value) for index in shown)))
+        rows.append((*cells, *(as_cell(measures[index].value) for index in shown)))
     return TableFigure(
         name="control_neurons",
         title=f"{session.name} · the controls" + ("" if controls.matches else ": random directions"),
@@ -393,7 +393,3 @@ def _neurons(
             *(("distance: in robust spreads, of mean, log σ and log W_out norm",) if controls.matches else ()),
         ),
     )
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

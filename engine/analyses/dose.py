@@ -17,7 +17,7 @@ from srm_explorer.engine.figures.captions import plane_captions, plane_title, va
 from srm_explorer.engine.figures.dose import run_values, unit_quantities
 from srm_explorer.engine.figures.groups import points_of
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
-from srm_explorer.engine.figures.table import CellValue, TableFigure, table_columns
+from srm_explorer.engine.figures.table import CellValue, TableFigure, as_cell, table_columns
 from srm_explorer.engine.session import (
     ComputedTest,
     Counted,
@@ -237,18 +237,18 @@ def _slope_table(
             response.title,
             units,
             response.slope,
-            *map(_number, (change.mean, change.low, change.high)),
+            *map(as_cell, (change.mean, change.low, change.high)),
         ]
-        row += [_number(change.p), _number(q[0])] if response.tested else [None, None]
-        row.append(_number(spread * detectable_effect(units)) if response.tested and spread > 0 else None)
+        row += [as_cell(change.p), as_cell(q[0])] if response.tested else [None, None]
+        row.append(as_cell(spread * detectable_effect(units)) if response.tested and spread > 0 else None)
         row.append(_trend(monotone))
-        row += [_number(monotone.p), _number(q[1])] if response.tested else [None, None]
-        row.append(_number(monotone.explained))
+        row += [as_cell(monotone.p), as_cell(q[1])] if response.tested else [None, None]
+        row.append(as_cell(monotone.explained))
         if interest is not None:
             within = (
                 equivalence_test(scaled, interest, stratum, resamples=resamples, seed=seed) if response.tested else None
             )
-            row.append(None if within is None else _number(within.p))
+            row.append(None if within is None else as_cell(within.p))
         rows.append(tuple(row))
     columns = _SLOPES if interest is None else (*_SLOPES[:9], *_EQUIVALENT, *_SLOPES[9:])
     if interest is not None:
@@ -323,7 +323,7 @@ def _saturation_table(responses: tuple[DoseResponse, ...]) -> TableFigure:
             *(curve.half, *curve.half_ends),
         )
         share = curve.converged if not curve.refused else None
-        rows.append((response.title, curve.shape, curve.units, *map(_number, ends), share, curve.refused))
+        rows.append((response.title, curve.shape, curve.units, *map(as_cell, ends), share, curve.refused))
     notes = (
         "least squares on the units' mean curve and on that of every resample of units: percentile intervals, 95 %,"
         " widened for few units; values that not every unit has leave that unit out",
@@ -341,7 +341,7 @@ def _unit_table(session: Session, responses: tuple[DoseResponse, ...]) -> TableF
     seen: list[int] = np.unique(units.of_run[session.seen]).tolist()
     for unit in seen:
         values = int(np.isfinite(responses[0].curves[unit]).sum())
-        rows.append((units.names[unit], values, *(_number(each.slopes[unit]) for each in responses)))
+        rows.append((units.names[unit], values, *(as_cell(each.slopes[unit]) for each in responses)))
     return TableFigure(
         "dose_units", "slopes of units", tuple(columns), tuple(rows), ("in the quantity's units a unit of the value",)
     )
@@ -351,11 +351,6 @@ def _trend(monotone: MonotoneTest) -> str | None:
     if monotone.units < FEWEST_UNITS:
         return None
     return ("rising" if monotone.rising else "falling") if np.isfinite(monotone.explained) else "flat"
-
-
-def _number(value: float | Floats) -> float | None:
-    number = float(value)
-    return number if np.isfinite(number) else None
 
 
 @dataclass(frozen=True)
@@ -376,7 +371,7 @@ class Spread:
 
     def detectable(self, units: int) -> float | None:
         """The smallest change that so many units would find, in the quantity's units."""
-        return _number(self.spread * detectable_effect(units))
+        return as_cell(self.spread * detectable_effect(units))
 
     def needed(self, change: float) -> int | None:
         """How many units would find a change."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import count_of
-from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, as_cell, table_columns
 from srm_explorer.engine.session import ComputedTest, Session, record_tests, repeated_prompts
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, known_means, mean_effect, ratio_of_means
@@ -119,16 +119,12 @@ def patching_tables(
             # Where the runs do not differ beyond rounding, a share is rounding over rounding.
             known = (share.ratio, share.low, share.high) if differs[at].any() else (np.nan,) * 3
             numbers = (effect.mean, effect.low, effect.high, effect.p, each, *known)
-            head = (condition.label, DONE[name], int(effect.units), _number(float(known_means(denominator))))
-            lines.append((*head, *(_number(float(number)) for number in numbers)))
+            head = (condition.label, DONE[name], int(effect.units), as_cell(known_means(denominator)))
+            lines.append((*head, *(as_cell(number) for number in numbers)))
     notes = _notes(session, found, differs, counted.caption, resamples, seed)
     notes = (*notes, counted.problem) if counted.problem else notes
     table = TableFigure("patching", f"Sufficiency and necessity: {found.difference}", columns, tuple(lines), notes)
     return table, _run_table(session, found, rows, differs)
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 def _notes(

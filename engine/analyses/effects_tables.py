@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from srm_explorer.engine.analyses.paired_texts import Floats, PairedTexts
 from srm_explorer.engine.experiment.conditions import swept_as
 from srm_explorer.engine.figures.captions import site_caption, token_caption
-from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, as_cell, table_columns
 from srm_explorer.engine.session import ComputedTest, RunRecord, changed_units
 from srm_explorer.engine.session.controls import selection_of
 from srm_explorer.engine.session.effects import RunEffects
@@ -202,7 +202,7 @@ Tested: TypeAlias = tuple[TableFigure, ComputedTest]
 def with_q(table: TableFigure, q: Floats) -> TableFigure:
     """A table whose column q holds these, [row]."""
     at = [column.key for column in table.columns].index("q")
-    rows = tuple((*row[:at], _cell(value), *row[at + 1 :]) for row, value in zip(table.rows, q.tolist(), strict=True))
+    rows = tuple((*row[:at], as_cell(value), *row[at + 1 :]) for row, value in zip(table.rows, q.tolist(), strict=True))
     return dataclasses.replace(table, rows=rows)
 
 
@@ -244,7 +244,7 @@ def value_table(pairs: PairedTexts, resamples: int, seed: int) -> Tested:
         if rated:
             effect = effects["perplexity_ratio"][at]
             row += [None if value is None else float(np.exp(value)) for value in _cells(effect)]
-            row += [_cell(effect.p), None]
+            row += [as_cell(effect.p), None]
         rows.append(tuple(row))
     return TableFigure("effects", "What the intervention did to the texts", tuple(columns), tuple(rows)), test
 
@@ -301,7 +301,7 @@ def change_table(pairs: PairedTexts, resamples: int, seed: int) -> Tested | None
             effect = _over_units(pairs, np.where(known, after - before, np.nan), members, resamples, seed)
             ends = [mean_of(_unit_means(pairs, np.where(known, side, np.nan), members)) for side in (before, after)]
             row: list[CellValue] = [condition.label, titles[key], int(effect.units), *ends]
-            rows.append((*row, *_cells(effect), _cell(effect.p), None))
+            rows.append((*row, *_cells(effect), as_cell(effect.p), None))
             p_values.append(float(effect.p))
     if not rows:
         return None
@@ -334,8 +334,8 @@ def collapsed_table(pairs: PairedTexts) -> Tested | None:
             rows.append((*row, None, None, len(np.unique(pairs.unit(members))), *[None] * 7))
             continue
         before, after = pairs.collapsed[pairs.base[both]], pairs.collapsed[pairs.rows[both]]
-        row += [int((before & ~after).sum()), int((~before & after).sum()), matrix.units, _cell(matrix.net)]
-        rows.append((*row, *map(_cell, matrix.interval()), _cell(matrix.p), None, matrix.rescued, matrix.harmed))
+        row += [int((before & ~after).sum()), int((~before & after).sum()), matrix.units, as_cell(matrix.net)]
+        rows.append((*row, *map(as_cell, matrix.interval()), as_cell(matrix.p), None, matrix.rescued, matrix.harmed))
     title = f"Texts that collapse, by the {pairs.rule.name} rule"
     table = TableFigure("collapsed", title, columns, tuple(rows))
     return (table, ComputedTest("net rescued", of, p_values)) if rows else None
@@ -426,13 +426,8 @@ def _unit_means(pairs: PairedTexts, values: Floats, members: NDArray[np.int64]) 
     return unit_totals(values, pairs.unit(members), len(pairs.units)).unit_means[:, 0]
 
 
-def _cell(value: ArrayLike) -> float | None:
-    number = float(np.asarray(value, np.float64))
-    return number if np.isfinite(number) else None
-
-
 def _cells(effect: MeanEffect) -> list[float | None]:
-    return [_cell(value) for value in (effect.mean, effect.low, effect.high)]
+    return [as_cell(value) for value in (effect.mean, effect.low, effect.high)]
 
 
 def _share(hits: int, of: int, units: int) -> list[CellValue]:

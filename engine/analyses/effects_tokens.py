@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import count_of
-from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, as_cell, table_columns
 from srm_explorer.engine.session import ComputedTest, Counted, Session, record_tests, unit_warnings
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, known_means, mean_effect, ratio_of_means
@@ -173,13 +173,9 @@ _ODDS = "log-odds: change of ln(p / (1 - p)) against all other tokens of the mod
 
 
 def _effect_row(ends: Sequence[Floats], effect: MeanEffect, number: int, q: Floats) -> list[CellValue]:
-    levels = [_number(float(known_means(end[:, number]))) for end in ends]
+    levels = [as_cell(known_means(end[:, number])) for end in ends]
     numbers = (effect.mean[number], effect.low[number], effect.high[number], effect.p[number], q[number])
-    return [int(effect.units[number]), *levels, *map(_number, numbers)]
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return [int(effect.units[number]), *levels, *map(as_cell, numbers)]
 
 
 def _title(found: TokenReadings) -> str:
@@ -244,13 +240,13 @@ def _direct_table(
         effect = mean_effect(per_unit[:, 0], found.stratum, resamples=resamples, seed=seed)
         for number, name in enumerate(names):
             direct, norm, later, seen = means[:, number].tolist()
-            row: list[CellValue] = [condition.label, name, _number(seen), _number(direct)]
-            row += map(_number, (effect.low[number], effect.high[number], norm, later))
+            row: list[CellValue] = [condition.label, name, as_cell(seen), as_cell(direct)]
+            row += map(as_cell, (effect.low[number], effect.high[number], norm, later))
             share = ratio_of_means(
                 per_unit[:, 0, number], per_unit[:, -1, number], found.stratum, resamples=resamples, seed=seed
             )
-            row += map(_number, (share.ratio, share.low, share.high))
-            rows.append((*row, *([] if found.cap is None else [_number(seen - direct - norm - later)])))
+            row += map(as_cell, (share.ratio, share.low, share.high))
+            rows.append((*row, *([] if found.cap is None else [as_cell(seen - direct - norm - later)])))
     notes = [
         "direct: value x W_out x the last norm's gain x W_U, with the norm's division as each run had it, less the same"
         " in the untouched model; a norm after W_out has its gain and its division there too",

@@ -25,7 +25,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
 from srm_explorer.engine.figures.numbers import count_of, three_digits
-from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
+from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure, as_cell
 from srm_explorer.engine.session import (
     ComputedTest,
     Counted,
@@ -177,20 +177,16 @@ class Compared:
         for name in self._ordered():
             for method in METHODS:
                 pairing, q = self.pairings[name, method], self.q[name, method]
-                cells += [cell(pairing.r[partner]), cell(pairing.p[partner]), cell(q[partner])]
+                cells += [as_cell(pairing.r[partner]), as_cell(pairing.p[partner]), as_cell(q[partner])]
         for name in self._ordered():
             for method in METHODS:
-                cells += [cell(end) for end in self.pairings[name, method].ends[:, partner]]
-        cells += [cell(values[partner]) for values in (self.effects or {}).values()]
+                cells += [as_cell(end) for end in self.pairings[name, method].ends[:, partner]]
+        cells += [as_cell(values[partner]) for values in (self.effects or {}).values()]
         each = [self.pairings[way.name, "pearson"].each for way in self.ways if way.values]
-        return cells + [cell(row[partner]) for rows in each for row in rows]
+        return cells + [as_cell(row[partner]) for rows in each for row in rows]
 
     def _ordered(self) -> list[WayName]:
         return sorted((way.name for way in self.ways), key=lambda name: (name != self.leading, WAYS.index(name)))
-
-
-def cell(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _spread(pairing: Pairing, columns: NDArray[np.int64], partners: int) -> Pairing:
@@ -357,7 +353,7 @@ def _at_site(compared: Compared, weights: NDArray[np.floating] | None, top: int 
         (
             coordinate_caption(site, partner),
             *compared.cells(partner),
-            *([] if cosines is None else [cell(cosines[partner])]),
+            *([] if cosines is None else [as_cell(cosines[partner])]),
         )
         for partner in chosen
     ]

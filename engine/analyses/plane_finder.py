@@ -29,7 +29,7 @@ from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArgu
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import SiteEdits, coordinate_caption, count_of, segment_tokens, site_caption
 from srm_explorer.engine.figures.numbers import MINUS, three_digits
-from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure, table_columns
+from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure, as_cell, table_columns
 from srm_explorer.engine.session import (
     ComputedTest,
     Counted,
@@ -317,13 +317,13 @@ def _table(
     rows = [
         (
             *(coordinate_caption(site, int(axis)) for axis in best.pairs[row]),
-            cell(best.scores[row]),
-            *([] if criterion == "anisotropy" or alone else [cell(tested.t2[row])]),
-            cell(tested.statistic[row]),
-            cell(tested.p[row]),
-            cell(q[row]),
-            *((cell(both.value[row]), cell(both.p[row])) if both is not None else ()),
-            *(cell(each[row, axis]) for axis in shown for each in result.differences),
+            as_cell(best.scores[row]),
+            *([] if criterion == "anisotropy" or alone else [as_cell(tested.t2[row])]),
+            as_cell(tested.statistic[row]),
+            as_cell(tested.p[row]),
+            as_cell(q[row]),
+            *((as_cell(both.value[row]), as_cell(both.p[row])) if both is not None else ()),
+            *(as_cell(each[row, axis]) for axis in shown for each in result.differences),
         )
         for row in order
     ]
@@ -426,12 +426,12 @@ def separation_table(
             if single:
                 caption = coordinate_caption(plane.site, pair[0])
                 notes.append(f"plane {number}: {caption} was set by design; the other coordinate's t² alone is tested")
-            extra = (cell(both.value[0]), cell(both.p[0])) if both is not None else (None, None)
-            rows.append((name, number, cell(tested.t2[0]), cell(tested.statistic[0]), cell(p), None, *extra))
+            extra = (as_cell(both.value[0]), as_cell(both.p[0])) if both is not None else (None, None)
+            rows.append((name, number, as_cell(tested.t2[0]), as_cell(tested.statistic[0]), as_cell(p), None, *extra))
     q: list[CellValue] = [None] * len(rows)
     if tests:
         counted = record_tests(session, tests, family)
-        q = [cell(float(value)) for value in counted.q]
+        q = [as_cell(value) for value in counted.q]
         notes.append(counted.caption)
     return TableFigure(
         "separation",

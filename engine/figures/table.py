@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, SupportsFloat, TypeAlias, cast, get_args
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.numbers import NOTHING, three_digits
@@ -17,6 +17,13 @@ from srm_explorer.engine.session.codec import json_line
 
 CellValue: TypeAlias = str | int | float | None
 """A number as it was computed, not as it is shown; None where there is none."""
+
+
+def as_cell(value: SupportsFloat) -> float | None:
+    """A number as a cell has it: None where it is not finite."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
 
 Shown: TypeAlias = Literal["text", "whole", "index", "number", "p", "percent", "degrees", "time"]
 """How a column's values are written: "index" numbers a thing, "p" is a probability, "percent" a share of 1, "time" an
