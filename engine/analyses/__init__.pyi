@@ -31,7 +31,6 @@ from .controls import least_p as least_p
 from .directions import DIRECTIONS as DIRECTIONS
 from .directions import SiteRuns as SiteRuns
 from .directions import Vector as Vector
-from .directions import as_rows as as_rows
 from .directions import basis_of_record as basis_of_record
 from .directions import file_vectors as file_vectors
 from .directions import known_directions as known_directions

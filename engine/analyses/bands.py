@@ -18,7 +18,7 @@ from srm_explorer.engine.figures.arithmetic import SiteEdits
 from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands, stored_tests
 from srm_explorer.engine.figures.captions import plane_captions
 from srm_explorer.engine.figures.groups import CONDITION, points_of, run_groups
-from srm_explorer.engine.io.vectors import Matrix, token_mean
+from srm_explorer.engine.io.vectors import Matrix, as_rows
 from srm_explorer.engine.session import (
     ComputedTest,
     PlaneRecord,
@@ -171,7 +171,7 @@ def null_bands(
         vectors: full vectors of the plane's site, [run, d], or a [token, d] array a run.
         basis: [2, d] of the plane, where one of its directions is no coordinate.
     """
-    whole = run_vectors(vectors)
+    whole = as_rows(vectors, dtype=np.float32)
     if plane.held_out is not None:
         # Chance is drawn of the runs that are shown.
         made = np.isin([run.prompt for run in session.runs], plane.held_out.prompts)
@@ -190,13 +190,6 @@ def null_bands(
             curves = null_curves(xy[:, group.runs], spotlight.thresholds, spotlight.angles)
             bands.append(NullBand(kind, legend, label, curves.planes, curves.mean, curves.counts))
     return tuple(bands)
-
-
-def run_vectors(vectors: Matrix | Sequence[Matrix]) -> Matrix:
-    """[run, d] vectors; the mean over tokens where every token was kept."""
-    if isinstance(vectors, np.ndarray):
-        return vectors
-    return np.array([token_mean(tokens) for tokens in vectors], np.float32)
 
 
 def _drawn(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.model_fit import captured_segments, covered, propagation_of
 from srm_explorer.engine.experiment.site import Site, head_coordinates
-from srm_explorer.engine.io.vectors import Matrix, token_mean
+from srm_explorer.engine.io.vectors import Matrix, as_rows
 from srm_explorer.engine.session import UNIT_FACTOR, Session, Units, units_of
 from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.session.lengths import NOTHING, marks_of, means_over, shorter_means, token_counts
@@ -182,14 +182,6 @@ def is_steered(session: Session, site: str) -> bool:
         and any(a and b for a, b in zip(kept, covered(edit.positions), strict=True))
         for edit in session.spec.interventions
     )
-
-
-def _means(vectors: Matrix | list[Matrix]) -> Matrix:
-    if isinstance(vectors, np.ndarray):
-        return vectors
-    width = vectors[0].shape[1] if vectors else 0
-    means = [token_mean(tokens).astype(np.float32) for tokens in vectors]
-    return np.stack(means) if means else np.empty((0, width), np.float32)
 
 
 def _slots(session: Session, units: Units) -> NDArray[np.int64]:

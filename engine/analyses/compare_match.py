@@ -19,6 +19,7 @@ from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.figures.captions import model_caption, plane_title, site_caption
 from srm_explorer.engine.figures.groups import GroupChoice, points_of
 from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.io.vectors import as_rows
 from srm_explorer.engine.session import UNIT_FACTOR, Counted, PlaneRecord, RunRecord, Session, linked, unit_keys
 from srm_explorer.engine.stats.comparison import GroupDifference, Sample
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.controls_split import Captured, Part, has_own_axis, parts_of, run_means
+from srm_explorer.engine.analyses.controls_split import Captured, Part, has_own_axis, parts_of
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.figures.arithmetic import arithmetic_points
 from srm_explorer.engine.figures.bands import Band, NullBand
@@ -20,6 +20,7 @@ from srm_explorer.engine.figures.groups import CONDITION, points_of, swept_group
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.figures.table import TableColumn, TableFigure, as_cell, table_columns
 from srm_explorer.engine.figures.warnings import edge_lines
+from srm_explorer.engine.io.vectors import as_rows
 from srm_explorer.engine.session import ComputedTest, Counted, DamagedError, Session, baseline_of, record_tests
 from srm_explorer.engine.session.controls import Controls, Selection, controls_of, selection_of
 from srm_explorer.engine.session.lengths import length_note, paired
@@ -129,7 +130,7 @@ def _off_axis(
     """
     name = "change off axis" if part.edited.get(site) else "change"
     edited = list(part.edited.get(site, ()))
-    whole = run_means(vectors[site], part.rows)
+    whole = as_rows(vectors[site], part.rows).astype(np.float64)
     own, others = part.paired(vectors, site)
     for matrix in (whole, own, others):
         matrix[:, edited] = 0.0

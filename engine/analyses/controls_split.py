@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, ControlsSpec, Experiment, Site, swept_as
-from srm_explorer.engine.io.vectors import Matrix, token_mean
+from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.session import DamagedError, PlaneRecord, Session, baseline_of
 from srm_explorer.engine.session.controls import Controls, controls_of
 from srm_explorer.engine.session.lengths import marks_of, means_over, paired_tokens, shorter_means
@@ -96,15 +96,6 @@ def has_own_axis(session: Session, plane: PlaneRecord) -> bool:
         for kind in ("w_out", "w_in")
     }
     return not names.intersection({str(plane.a), str(plane.b)})
-
-
-def run_means(vectors: Matrix | Sequence[Matrix], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[run, d] vectors of some runs; the mean over tokens where every token was kept."""
-    if isinstance(vectors, np.ndarray):
-        return vectors[rows].astype(np.float64)
-    width = vectors[0].shape[1] if len(vectors) else 0
-    means = [token_mean(vectors[int(row)]) for row in rows]
-    return np.array(means, np.float64).reshape(len(rows), width)
 
 
 def _controls(session: Session) -> Controls:

@@ -26,7 +26,7 @@ from srm_explorer.engine.experiment.directions import (
 )
 from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.figures.captions import direction_caption
-from srm_explorer.engine.io.vectors import Matrix, direction_sha256, read_direction, token_mean
+from srm_explorer.engine.io.vectors import Matrix, as_rows, direction_sha256, read_direction
 from srm_explorer.engine.session import (
     DamagedError,
     Number,
@@ -92,7 +92,7 @@ class SiteRuns:
         rows = np.array([row for row, run in enumerate(runs) if kept[run.prompt]], np.int64)
         return cls(
             site=site,
-            vectors=as_rows(vectors) if len(rows) == len(runs) else as_rows(vectors)[rows],
+            vectors=as_rows(vectors, None if len(rows) == len(runs) else rows),
             prompt=np.array([run.prompt for run in runs], np.int64)[rows],
             condition=np.array([run.condition for run in runs], np.int64)[rows],
             prompts=[(prompt.set, prompt.factors) for prompt in prompts],
@@ -130,15 +130,6 @@ class SiteRuns:
     def mean(self, choice: RunChoice) -> Vector:
         """[d] mean of the vectors of some runs, raw units; of the baseline's where no condition is named."""
         return self.vectors[self.rows(choice, "baseline")].mean(axis=0, dtype=np.float64)
-
-
-def as_rows(vectors: Matrix | list[Matrix]) -> NDArray[Any]:
-    """[run, d] one vector a run; where every token was kept their mean, NaN for a run without any."""
-    if isinstance(vectors, np.ndarray):
-        return vectors
-    width = vectors[0].shape[1] if vectors else 0
-    means = [token_mean(tokens) for tokens in vectors]
-    return np.stack(means) if means else np.empty((0, width))
 
 
 def direction_vector(along: int | str, runs: SiteRuns) -> Vector:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.directions import SiteRuns, Vector, as_rows, direction_vector
+from srm_explorer.engine.analyses.directions import SiteRuns, Vector, direction_vector
 from srm_explorer.engine.analyses.registry import Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.conditions import levels_of
@@ -18,7 +18,7 @@ from srm_explorer.engine.figures.groups import run_groups
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.figures.warnings import NEAR_DEG
-from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.io.vectors import Matrix, as_rows
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.stats.ensembles import (

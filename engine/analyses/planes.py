@@ -13,7 +13,6 @@ from srm_explorer.engine.analyses.directions import (
     DIRECTIONS,
     SiteRuns,
     Vector,
-    as_rows,
     known_directions,
     plane_through,
 )
@@ -26,7 +25,7 @@ from srm_explorer.engine.figures.groups import energies_by_group, grey_vector, s
 from srm_explorer.engine.figures.numbers import three_digits
 from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableFigure, table_columns
 from srm_explorer.engine.figures.warnings import NEAR_DEG, dipped
-from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.io.vectors import Matrix, as_rows
 from srm_explorer.engine.session import HeldOut, PlaneRecord, Session, chosen_on, units_of
 from srm_explorer.engine.session.lengths import by_mark, marks_of, shorter_means
 from srm_explorer.engine.session.session import ShorterShadows

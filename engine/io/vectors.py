@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
 from srm_explorer.engine import paths
@@ -33,6 +33,22 @@ def token_mean(tokens: NDArray[Any]) -> NDArray[Any]:
         return np.full(int(tokens.shape[1]), np.nan, np.float64)
     mean: NDArray[Any] = tokens.mean(axis=0, dtype=np.float64)
     return mean
+
+
+def as_rows(
+    vectors: Matrix | Sequence[Matrix], rows: NDArray[np.int64] | None = None, dtype: DTypeLike = np.float64
+) -> NDArray[Any]:
+    """[run, d] one vector a run; where every token was kept their mean, NaN for a run without any.
+
+    Args:
+        rows: places of the runs; all by default.
+        dtype: of means over tokens.
+    """
+    if isinstance(vectors, np.ndarray):
+        return vectors if rows is None else vectors[rows]
+    width = vectors[0].shape[1] if len(vectors) else 0
+    places: Sequence[int] = range(len(vectors)) if rows is None else rows.tolist()
+    return np.array([token_mean(vectors[row]) for row in places], dtype).reshape(len(places), width)
 
 
 def write_vectors(file: BinaryIO, vectors: Vectors) -> None:

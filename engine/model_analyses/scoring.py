@@ -12,13 +12,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses import Arguments, Findings, SiteRuns, as_rows, basis_of_record, effects_study
+from srm_explorer.engine.analyses import Arguments, Findings, SiteRuns, basis_of_record, effects_study
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean
 from srm_explorer.engine.execution.provenance import check_same_model, versions
 from srm_explorer.engine.execution.replay import recorded_in, same_directions
 from srm_explorer.engine.execution.rows import RowMaker, check_directions
 from srm_explorer.engine.experiment import Site, check_against
 from srm_explorer.engine.io.arrays import write_npz
+from srm_explorer.engine.io.vectors import as_rows
 from srm_explorer.engine.model import (
     Capture,
     Forced,

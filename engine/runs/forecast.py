@@ -13,7 +13,7 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.model_fit import captured_segments, needs_own
 from srm_explorer.engine.experiment.positions import Positions
 from srm_explorer.engine.figures import SiteEdits, coordinate_caption, segment_tokens
-from srm_explorer.engine.io.vectors import Matrix, token_mean
+from srm_explorer.engine.io.vectors import Matrix, as_rows
 from srm_explorer.engine.session import RunRecord, Session, baseline_of
 from srm_explorer.engine.session.codec import plain_float
 from srm_explorer.engine.session.lengths import paired, shortened
@@ -62,8 +62,7 @@ class SiteForecast:
 
         A run may come again with its text shortened, and with what it was over that.
         """
-        if isinstance(vectors, list):
-            vectors = np.stack([token_mean(tokens) for tokens in vectors])
+        vectors = as_rows(vectors)
         if self.directions is None or not len(runs):
             return
         width = vectors.shape[1]

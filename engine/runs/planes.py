@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.directions import SiteRuns, Vector, as_rows, plane_through
+from srm_explorer.engine.analyses.directions import SiteRuns, Vector, plane_through
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, PlaneSpec, conditions
 from srm_explorer.engine.experiment.directions import needs_runs
 from srm_explorer.engine.experiment.model_fit import is_centred
-from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.io.vectors import Matrix, as_rows
 from srm_explorer.engine.runs.journal_records import PlaneLeftOut, PlaneName, event_table
 from srm_explorer.engine.session import DamagedError, PlaneRecord, Session, read_record
 from srm_explorer.engine.session.session import ShorterShadows

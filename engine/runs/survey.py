@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.directions import as_rows
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, survey_settings
 from srm_explorer.engine.experiment.conditions import NO_STRENGTH
 from srm_explorer.engine.experiment.survey import Depth
+from srm_explorer.engine.io.vectors import as_rows
 from srm_explorer.engine.runs.units import Reading, is_relative
 from srm_explorer.engine.session import ForcedScores, FreeRuns, PromptRecord, SurveyTables, Whole
 from srm_explorer.engine.session.session import seen_prompts

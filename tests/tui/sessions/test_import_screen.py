@@ -74,9 +74,10 @@ async def test_what_could_not_be_read_is_named_before_it_is_opened(drive: Drive,
         assert app.answers == [Chosen("open", shelf.path("my-captures"))]
 
 
-
 @pytest.mark.process
-async def test_texts_are_parted_by_a_models_tokenizer_as_the_command_does(drive: Drive, shelf: Shelf, captures: Path) -> None:
+async def test_texts_are_parted_by_a_models_tokenizer_as_the_command_does(
+    drive: Drive, shelf: Shelf, captures: Path
+) -> None:
     text = "core_id,sweep,prompt,output\na,baseline,The door,The man opened the door\na,20,The door,the the the the\n"
     (captures / "texts.csv").write_text(text)
 
@@ -87,6 +88,7 @@ async def test_texts_are_parted_by_a_models_tokenizer_as_the_command_does(drive:
         await until(lambda: app.answers or "enter  open it" in app.text(), "it is made")
         session = load_session(shelf.path("theirs"))
         assert (session.tokenizer, len(session.pieces)) == ("demo", 2)
+
 
 def test_what_the_command_refuses_is_told_in_its_line() -> None:
     said = b"odd\nsrm-explorer: model.name no/such: there is no such model; check it\n"
