@@ -209,8 +209,7 @@ def _drawn(
             f"95 % of {planes} isotropic random planes"
         )
     if kind == "second moment":
-        kinds = np.array([session.conditions[run.condition].kind for run in session.runs], dtype=object)
-        baseline = vectors[(kinds == BASELINE) & np.isfinite(norm) & session.seen]
+        baseline = vectors[(session.kinds == BASELINE) & np.isfinite(norm) & session.seen]
         if len(baseline) < 2:
             return None
         drawn = second_moment_planes(baseline, planes, seed)

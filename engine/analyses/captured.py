@@ -112,9 +112,8 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
     for site in sites:
         check_captured(session, site)
     read = session.vectors(sites)
-    kinds = [condition.kind for condition in session.conditions]
-    is_kept = np.array([kinds[run.condition] != "control" for run in session.runs], np.bool_) & session.seen
-    means = {site: _means(read[site]) for site in sites}
+    is_kept = (session.kinds != "control") & session.seen
+    means = {site: as_rows(read[site], dtype=np.float32) for site in sites}
     finite = is_kept.copy()
     for site in sites:
         finite &= np.isfinite(means[site]).all(axis=1)

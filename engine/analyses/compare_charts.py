@@ -15,6 +15,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.captions import value_caption
 from srm_explorer.engine.figures.curves import Curve, CurveBand, LegendEntry
 from srm_explorer.engine.figures.dose import PHASE_AXIS, DoseFigure, DosePanel, DoseSeries, dose_from_session
+from srm_explorer.engine.figures.groups import baseline_runs
 from srm_explorer.engine.figures.numbers import Axis, axis_from_zero, count_of, round_axis, short, three_digits
 
 Floats = NDArray[np.float64]
@@ -132,9 +133,7 @@ def _measure(compared: ComparedSessions, at: int, threshold: float, lines: Mappi
 
 def baseline_amplitude(each: MeasuredSession) -> float | None:
     """Amplitude of a session's baseline in its plane; None where it has none."""
-    plane, session = each.plane, each.session
-    kinds = [session.conditions[run.condition].kind for run in session.runs]
-    rows = np.array([at for at, kind in enumerate(kinds) if kind == "baseline" and session.seen[at]], np.int64)
+    plane, rows = each.plane, baseline_runs(each.session)
     if plane is None or not rows.size:
         return None
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -76,15 +76,8 @@ def measures_of(part: Part, vectors: Captured, *, by_condition: bool = False) ->
 
 
 def _places(part: Part, condition: int | None) -> NDArray[np.int64]:
-    kinds = [condition.kind for condition in part.session.conditions]
-    return np.array(
-        [
-            row
-            for row, run in enumerate(part.session.runs)
-            if kinds[run.condition] == "sweep" and condition in (None, run.condition)
-        ],
-        np.int64,
-    )
+    of_run = np.array([run.condition for run in part.session.runs], np.int64)
+    return np.flatnonzero((part.session.kinds == "sweep") & (condition is None or of_run == condition))
 
 
 def _in_plane(part: Part, index: int, groups: dict[str, NDArray[np.int64]], pooled: str) -> Iterator[Measure]:
@@ -306,7 +299,7 @@ def _notes(
     planned = sum(session.prompts_seen) * session.spec.generation.samples
     sizes = f"{count_of(k, 'control')}, {count_of(len({run.prompt for run in target.runs}), 'prompt')}"
     over = "neurons" if controls.matches else "directions"
-    n_runs = sum(target.conditions[run.condition].kind == "sweep" for run in target.runs)
+    n_runs = int(np.count_nonzero(target.kinds == "sweep"))
     named = selection.p_title
     rank = f"(1 + controls at least as large) / {k + 1}, so none below {least_p(k)}"
     if selection.compared > 1:

@@ -49,13 +49,11 @@ class PairedTexts:
     @classmethod
     def of(cls, session: Session, rule: CollapseRule) -> PairedTexts:
         """Pair the runs of a session; ExplorerError where its effects are damaged."""
-        runs, kinds = session.runs, [condition.kind for condition in session.conditions]
+        runs = session.runs
         baseline = {(run.prompt, run.sample): row for row, run in enumerate(runs) if run.condition == 0}
-        rows = [row for row, run in enumerate(runs) if kinds[run.condition] != "control" and session.seen[row]]
-        base = [baseline.get((runs[row].prompt, runs[row].sample), -1) for row in rows]
-        return cls(
-            session, effects_of(session), rule, units_of(session), np.array(rows, np.int64), np.array(base, np.int64)
-        )
+        rows = np.flatnonzero((session.kinds != "control") & session.seen)
+        base = [baseline.get((runs[row].prompt, runs[row].sample), -1) for row in rows.tolist()]
+        return cls(session, effects_of(session), rule, units_of(session), rows, np.array(base, np.int64))
 
     def run(self, at: int) -> RunRecord:
         return self.session.runs[int(self.rows[at])]

@@ -117,8 +117,7 @@ def _layout(session: Session) -> Layout:
 
 
 def _check_controls(session: Session) -> None:
-    kinds = [condition.kind for condition in session.conditions]
-    if not any(kinds[run.condition] == "control" for run in session.runs):
+    if "control" not in session.kinds:
         return
     controls = controls_of(session)
     if controls is None or controls.count != session.spec.controls.neurons:

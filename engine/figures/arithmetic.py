@@ -215,8 +215,7 @@ def arithmetic_points(session: Session, plane_index: int, pairs: Paired | None =
     if raw is None:
         return None
     points = unit_coordinates(raw[:, :2], raw[:, 2])
-    swept = np.array([session.conditions[run.condition].kind != "baseline" for run in session.runs], np.bool_)
-    return points if (points.finite & swept).any() else None
+    return points if (points.finite & (session.kinds != "baseline")).any() else None
 
 
 def without_clamped_axis(session: Session, plane_index: int) -> tuple[UnitCoordinates, str] | None:

@@ -311,8 +311,7 @@ def energy_in_plane(plane: PlaneRecord, runs: ArrayLike | None = None) -> float:
 
 
 def baseline_runs(session: Session) -> NDArray[np.int64]:
-    kinds = [session.conditions[run.condition].kind for run in session.runs]
-    return np.array([row for row, kind in enumerate(kinds) if kind == "baseline" and session.seen[row]], np.int64)
+    return np.flatnonzero((session.kinds == "baseline") & session.seen)
 
 
 def grey_vector(session: Session, plane: PlaneRecord) -> tuple[float, float]:

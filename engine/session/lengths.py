@@ -320,9 +320,7 @@ class LengthNotes:
         self._unlike = (base >= 0) & (own != own[base]) & depends_on_length(session.spec)
         self._pairs = pairs
         self._of_run = units_of(session).of_run
-        kinds = [condition.kind for condition in session.conditions]
-        is_own = np.array([kinds[run.condition] != "control" for run in session.runs], np.bool_)
-        self._rows = np.flatnonzero(is_own & session.seen)
+        self._rows = np.flatnonzero((session.kinds != "control") & session.seen)
 
     def of(self, rows: Index | None = None) -> LengthNote:
         """Count over some runs; by default all that analyses look at, but those of controls."""

@@ -266,6 +266,11 @@ class Session:
         return tuple(is_seen != self.confirms for is_seen in seen)
 
     @functools.cached_property
+    def kinds(self) -> NDArray[np.str_]:
+        """[run] the kind of its condition."""
+        return np.array([self.conditions[run.condition].kind for run in self.runs], np.str_)
+
+    @functools.cached_property
     def seen(self) -> NDArray[np.bool_]:
         """[run] whether analyses look at it, see `prompts_seen`."""
         return np.array([self.prompts_seen[run.prompt] for run in self.runs], np.bool_)

@@ -114,9 +114,7 @@ def seen_units(session: Session) -> int:
 def baseline_of(session: Session) -> NDArray[np.int64]:
     """[run] place of the baseline run of the same prompt and sample; -1 where it is not there."""
     bases = {
-        (run.prompt, run.sample): index
-        for index, run in enumerate(session.runs)
-        if session.conditions[run.condition].kind == "baseline"
+        (run.prompt, run.sample): index for index, run in enumerate(session.runs) if session.kinds[index] == "baseline"
     }
     return np.array([bases.get((run.prompt, run.sample), -1) for run in session.runs], np.int64)
 
@@ -171,11 +169,9 @@ def changed_units(session: Session, runs: ArrayLike | None = None) -> ChangedUni
         runs: [n] places or a mask [run]; by default all that analyses look at, but those of controls.
     """
     differs, known = changed_texts(session)
-    chosen = np.zeros(len(known), np.bool_)
-    if runs is None:
-        chosen[:] = [session.conditions[run.condition].kind != "control" for run in session.runs]
-        chosen &= session.seen
-    else:
+    chosen = (session.kinds != "control") & session.seen
+    if runs is not None:
+        chosen[:] = False
         chosen[np.asarray(runs)] = True
     of_run = units_of(session).of_run
     return ChangedUnits(len(set(of_run[chosen & differs].tolist())), len(set(of_run[chosen & known].tolist())))

@@ -248,8 +248,7 @@ class ResultsState:
             case "grouping":
                 return len(self.groupings()) > 1
             case "baseline" | "difference":
-                kinds = {session.conditions[run.condition].kind for run in session.runs}
-                return kinds == {"baseline", "sweep"}
+                return set(session.kinds.tolist()) == {"baseline", "sweep"}
             case "plane":
                 return len(session.planes) > 1
             case "band":
@@ -386,10 +385,8 @@ class ResultsState:
             return None
         held = self._runs
         if held is None or held[0] is not record:
-            kinds = [condition.kind for condition in session.conditions]
-            run_kinds = np.array([kinds[run.condition] for run in session.runs], dtype=object)
-            kinds_seen = np.where(session.seen, run_kinds, "kept back")
-            held = (record, _Runs(points_of(record), kinds_seen == "sweep", kinds_seen == "baseline"))
+            swept, baseline = (session.seen & (session.kinds == kind) for kind in ("sweep", "baseline"))
+            held = (record, _Runs(points_of(record), swept, baseline))
             self._runs = held
         return held[1]
 
