@@ -2,7 +2,6 @@
 from .bands import bands_study as bands_study
 from .bands import counted_bands as counted_bands
 from .bands import with_bands as with_bands
-from .captured import check_captured as check_captured
 from .charts import OVER_VALUES as OVER_VALUES
 from .charts import CompareView as CompareView
 from .charts import compare_figure as compare_figure

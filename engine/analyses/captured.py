@@ -110,7 +110,7 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
         ExplorerError: the vectors were not kept or cannot be read, a site was not captured, or no run is left.
     """
     for site in sites:
-        check_captured(session, site)
+        chosen_site(session, site)
     read = session.vectors(sites)
     is_kept = (session.kinds != "control") & session.seen
     means = {site: as_rows(read[site], dtype=np.float32) for site in sites}
@@ -135,10 +135,6 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
         left_out=int(is_kept.sum() - finite.sum()),
         shorter=shorter_means(session, read),
     )
-
-
-def check_captured(session: Session, site: str) -> None:
-    chosen_site(session, site)
 
 
 def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, NDArray[np.bool_]]:

@@ -10,8 +10,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.captured import check_captured, head_width
-from srm_explorer.engine.analyses.directions import SiteRuns, as_rows, basis_of_record, known_directions
+from srm_explorer.engine.analyses.captured import head_width
+from srm_explorer.engine.analyses.directions import SiteRuns, basis_of_record, known_directions
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.directions import FileVector, NeuronWeights, RandomDirection, direction_of
 from srm_explorer.engine.experiment.model_fit import is_centred
@@ -21,6 +21,7 @@ from srm_explorer.engine.figures.groups import GroupChoice, points_of
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.io.vectors import as_rows
 from srm_explorer.engine.session import UNIT_FACTOR, Counted, PlaneRecord, RunRecord, Session, linked, unit_keys
+from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.stats.comparison import GroupDifference, Sample
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
 from srm_explorer.engine.stats.regions import JointRegion
@@ -80,7 +81,7 @@ def same_axes(first: Session, other: Session, plane: PlaneRecord) -> PlaneRecord
     if stored is not None:
         return stored
     basis = _basis(first, plane)
-    check_captured(other, site)
+    chosen_site(other, site)
     rows = as_rows(other.vectors((site,))[site])
     return PlaneRecord.of(site, plane.a, plane.b, *coordinates(rows, basis), plane.raw_angle_deg)
 

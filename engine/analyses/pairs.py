@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.captured import captured, check_captured, is_steered
+from srm_explorer.engine.analyses.captured import captured, is_steered
 from srm_explorer.engine.analyses.pairs_measures import (
     Floats,
     Partners,
@@ -217,7 +217,7 @@ def chosen_neuron(session: Session, site: str | None, neuron: int | None) -> tup
         ExplorerError: the site was not captured, or nothing tells which neuron is meant.
     """
     if site is not None:
-        check_captured(session, site)
+        chosen_site(session, site)
     planes = [(plane.site, plane.a) for plane in session.planes]
     named = [(edit.site, edit.neurons[0]) for edit in session.spec.interventions if edit.neurons]
     known = [

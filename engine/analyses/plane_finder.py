@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.captured import Captured, captured, check_captured, edited, is_steered
-from srm_explorer.engine.analyses.pairs import cell, chosen_neuron, known_rows
+from srm_explorer.engine.analyses.captured import Captured, captured, edited, is_steered
+from srm_explorer.engine.analyses.pairs import chosen_neuron, known_rows
 from srm_explorer.engine.analyses.pairs_measures import as_captured, holds_writes
 from srm_explorer.engine.analyses.plane_search import (
     KEPT,
@@ -228,7 +228,7 @@ def _subject(session: Session, settings: StudyArguments, among: str) -> tuple[st
         remedy = "choose among=partners, or leave the neuron out"
         raise ExplorerError(f"pairs among {'all' if among == 'all' else 'the changed'} have no neuron", remedy=remedy)
     if asked is not None:
-        check_captured(session, asked)
+        chosen_site(session, asked)
         return asked, None
     return chosen_neuron(session, None, None)[0] if session.planes else chosen_site(session, None), None
 

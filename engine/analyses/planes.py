@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from srm_explorer.engine.analyses.captured import check_captured
 from srm_explorer.engine.analyses.directions import (
     DIRECTIONS,
     SiteRuns,
@@ -27,6 +26,7 @@ from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableFigur
 from srm_explorer.engine.figures.warnings import NEAR_DEG, dipped
 from srm_explorer.engine.io.vectors import Matrix, as_rows
 from srm_explorer.engine.session import HeldOut, PlaneRecord, Session, chosen_on, units_of
+from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.session.lengths import by_mark, marks_of, shorter_means
 from srm_explorer.engine.session.session import ShorterShadows
 from srm_explorer.engine.stats.planes import Plane, coordinates
@@ -50,7 +50,7 @@ def basis_of(
     Raises:
         ExplorerError: the site was not captured, or the directions mean nothing there or span no plane.
     """
-    check_captured(session, choice.site)
+    chosen_site(session, choice.site)
     runs = SiteRuns.of(session, choice.site, vectors, weights)
     split = split_of(session, choice)
     made = runs if split is None else runs.of_prompts(split.prompts)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses.captured import check_captured
 from srm_explorer.engine.analyses.planes import with_plane
 from srm_explorer.engine.analyses.registry import STUDIES, study_session, tables_in
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
@@ -231,7 +230,7 @@ def add_plane(
         remedy = f"name one: site={' or '.join(map(repr, sites))}"
         raise ExplorerError(f"it captured {len(sites)} sites", where=session.name, remedy=remedy)
     chosen = chosen_site(session, site)
-    check_captured(session, chosen)
+    chosen_site(session, chosen)
     choice = PlaneChoice(chosen, str(a), str(b), held_out)
     weights = outside_vectors(session, chosen, [str(a), str(b)], quiet=not progress, ends=False)
     return with_plane(session, session.vectors([chosen])[chosen], choice, weights)

@@ -10,7 +10,6 @@ from typing import Any
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.analyses import (
     basis_names,
-    check_captured,
     collapse_study,
     controls_study,
     cost_of,
@@ -337,7 +336,7 @@ def ensemble_planes(
 
 def vectors_at(session: Session, site: str) -> Matrix | list[Matrix]:
     """The vectors of a session at one site; ExplorerError where they were not kept, or the site not captured."""
-    check_captured(session, site)
+    chosen_site(session, site)
     return session.vectors([site])[site]
 
 

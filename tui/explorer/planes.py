@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srm_explorer.engine.analyses.captured import check_captured
 from srm_explorer.engine.analyses.directions import Vector, file_vectors, missing_weights, weights_in
 from srm_explorer.engine.analyses.planes import find_plane, with_plane
 from srm_explorer.engine.errors import ExplorerError
@@ -16,6 +15,7 @@ from srm_explorer.engine.experiment.directions import canonical
 from srm_explorer.engine.figures.captions import plane_title
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.session import Saved, Session, save_session
+from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.session_in_view import SessionInView
@@ -183,7 +183,7 @@ def typed_plane(line: str, site: str) -> PlaneChoice:
 def _added(request: _PlaneRequest, base: Path, weights: Mapping[str, Vector]) -> _AddedPlane:
     session, choice = request.session, request.choice
     vectors = session.vectors([choice.site])
-    check_captured(session, choice.site)
+    chosen_site(session, choice.site)
     outside = {**file_vectors([choice.a, choice.b], base), **weights}
     changed = with_plane(session, vectors[choice.site], choice, outside)
     return _AddedPlane(session, save_session(changed, request.path), len(changed.planes) - 1)
