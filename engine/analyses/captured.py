@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -161,8 +161,7 @@ def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, 
 
 def head_width(session: Session, layer: int) -> int:
     """Coordinates of one attention head of a layer, as a session tells of its model; 0 where it does not."""
-    model: object = session.provenance.get("model")
-    widths: object = cast("Mapping[str, object]", model).get("head_widths") if isinstance(model, Mapping) else None
+    widths: object = session.told("model").get("head_widths")
     if not isinstance(widths, list | tuple) or layer >= len(cast("Sequence[object]", widths)):
         return 0
     width = cast("Sequence[object]", widths)[layer]

@@ -88,10 +88,8 @@ def same_axes(first: Session, other: Session, plane: PlaneRecord) -> PlaneRecord
 
 def other_models(first: Session, other: Session) -> str:
     """What to say where two sessions' models are not the same; empty where they are."""
-    if _weights(first) == _weights(other) and first.spec.model.name == other.spec.model.name:
-        return ""
-    known = [_weights(session) for session in (first, other)]
-    if known[0] is not None and known[0] == known[1]:
+    known = [session.told("model").get("weights_sha256") for session in (first, other)]
+    if known[0] == known[1] and (known[0] is not None or first.spec.model.name == other.spec.model.name):
         return ""
     return (
         f"other models, {model_caption(first)} and {model_caption(other)}: the same index need not be the same neuron, "
@@ -127,8 +125,7 @@ def _width(session: Session, site: str) -> int | None:
     """The site's width, from the vectors' list or what is told of the model; None where neither is known."""
     if site in session.widths:
         return int(session.widths[site])
-    stored: object = session.provenance.get("model")
-    model = cast("dict[str, object]", stored) if isinstance(stored, dict) else {}
+    model = session.told("model")
     at = Site.parse(site)
     width = model.get(at.width_name)
     widths = model.get("mlp_widths")
@@ -142,11 +139,6 @@ def _width(session: Session, site: str) -> int | None:
         number, neurons = cast("Sequence[Sequence[object]]", experts)[at.layer]
         width = number if at.expert is None else neurons
     return width if isinstance(width, int) else None
-
-
-def _weights(session: Session) -> object:
-    model: object = session.provenance.get("model")
-    return cast("dict[str, object]", model).get("weights_sha256") if isinstance(model, dict) else None
 
 
 Index = NDArray[np.int64]

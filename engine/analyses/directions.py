@@ -209,8 +209,7 @@ def direction_of_run(session: Session, text: str, base: Path) -> Vector:
     Raises:
         ExplorerError: it is in neither, or the file holds another one now.
     """
-    inputs: object = session.provenance.get("inputs")
-    recorded = cast("Mapping[str, object]", inputs).get(f"direction {text}") if isinstance(inputs, dict) else None
+    recorded = session.told("inputs").get(f"direction {text}")
     held = known_directions(session.provenance).get(text)
     if held is not None and direction_sha256(held) == recorded:
         return held
@@ -233,8 +232,7 @@ def missing_weights(session: Session, site: str, directions: Iterable[int | str]
     if not Site.parse(site).is_stream:
         return []
     known = known_directions(session.provenance)
-    model: object = session.provenance.get("model")
-    layers: object = cast("Mapping[str, object]", model).get("n_layers") if isinstance(model, dict) else None
+    layers: object = session.told("model").get("n_layers")
     missing: list[str] = []
     for direction in map(direction_of, directions):
         if not isinstance(direction, NeuronWeights) or str(direction) in known:

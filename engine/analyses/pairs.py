@@ -258,8 +258,7 @@ def residual_site(session: Session, site: str) -> str | None:
 
 def known_rows(session: Session, site: str) -> dict[int, NDArray[np.float64]]:
     """Rows of W_out that the session holds, by neuron of an MLP's site: those of neurons that were changed."""
-    stored: object = session.provenance.get(W_OUT)
-    rows = cast("dict[str, Any]", stored).get(site) if isinstance(stored, dict) else None
+    rows: object = session.told(W_OUT).get(site)
     if not isinstance(rows, dict):
         return {}
     return {int(neuron): np.array(row, np.float64) for neuron, row in cast("dict[str, Any]", rows).items()}

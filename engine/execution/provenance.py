@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
@@ -105,12 +105,12 @@ def model_of(session: Session) -> tuple[ModelSpec, Path]:
     Returns:
         the model, and the folder that a relative path of it starts from.
     """
-    spec, recorded = session.spec.model, session.provenance
+    spec = session.spec.model
     if not spec.is_known:
         what = "its model is unknown, as it came from elsewhere"
         raise ExplorerError(what, where=session.name, remedy="choose what needs no model")
-    base = Path(str(recorded.get("base") or (session.path or Path()).parent))
-    source = Path(str(_recorded_model(session).get("source", "")))
+    base = Path(str(session.provenance.get("base") or (session.path or Path()).parent))
+    source = Path(str(session.told("model").get("source", "")))
     if not (base / spec.name).is_dir() and source.is_absolute() and source.is_dir():
         spec = spec.model_copy(update={"name": str(source)})
     return spec, base
@@ -122,15 +122,10 @@ def check_same_model(session: Session, model: LoadedModel) -> None:
     Raises:
         ExplorerError: the hashes differ.
     """
-    recorded = _recorded_model(session).get("weights_sha256")
+    recorded = session.told("model").get("weights_sha256")
     if recorded and recorded != model.weights_sha256:
         raise ExplorerError(
             f"{model.name} has not the weights that session {session.name} was made with",
             where=model.name,
             remedy=f"use the model with hash {str(recorded)[:12]}…",
         )
-
-
-def _recorded_model(session: Session) -> Mapping[str, Any]:
-    known: object = session.provenance.get("model")
-    return cast("Mapping[str, Any]", known) if isinstance(known, Mapping) else {}

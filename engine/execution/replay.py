@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
@@ -373,8 +372,6 @@ def _deviation(run: RunRecord, tokens: Sequence[int]) -> Deviation:
 
 
 def _changes(session: Session, model: LoadedModel) -> tuple[str, ...]:
-    recorded = session.provenance
-    then: object = recorded.get("versions")
-    was = {"device": recorded.get("device"), **(cast("dict[str, Any]", then) if isinstance(then, dict) else {})}
+    was = {"device": session.provenance.get("device"), **session.told("versions")}
     now = {"device": model.placement.describe(), **versions()}
     return tuple(f"{name}: {was.get(name)} -> {value}" for name, value in now.items() if was.get(name) != value)

@@ -169,14 +169,12 @@ def unseen_caption(experiment: Experiment) -> str:
 
 def model_caption(session: Session) -> str:
     """The model's name, "unknown model" without one; the bundled one says what it is, wherever its results show."""
-    model = session.provenance.get("model")
-    is_demo = cast("dict[str, object]", model).get("is_demo") if isinstance(model, dict) else None
     name = session.spec.model.name
     if not session.spec.model.is_known:
         return "unknown model"
     if name == DEMO:
         return "demo model"
-    return f"{name} (demo model)" if is_demo else name
+    return f"{name} (demo model)" if session.told("model").get("is_demo") else name
 
 
 _MOST_SAID, _LONGEST_SAID = 8, 40
@@ -185,7 +183,7 @@ _MOST_SAID, _LONGEST_SAID = 8, 40
 
 def source_caption(session: Session) -> str:
     """Where an import came from, and what the metadata beside it says, as far as that is short; empty for a run."""
-    imported = cast("dict[str, object]", session.provenance.get(IMPORTED) or {})
+    imported = session.told(IMPORTED)
     files = cast("list[object]", imported.get("files") or [])
     parts = [", ".join(map(str, files[:2])) + (f" and {len(files) - 2:,} more files" if len(files) > 2 else "")]
     for entry in cast("dict[str, object]", imported.get("metadata") or {}).values():

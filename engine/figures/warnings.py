@@ -277,8 +277,7 @@ def _few_units(session: Session) -> Iterator[str]:
 
 
 def _last_layer(session: Session) -> Iterator[str]:
-    model: object = session.provenance.get("model")
-    layers = cast("Mapping[str, Any]", model).get("n_layers") if isinstance(model, dict) else None
+    layers = session.told("model").get("n_layers")
     exceptions = {
         "prompt": ": the first token alone",
         "last": ": the first token alone",

@@ -40,7 +40,7 @@ from srm_explorer.engine.stats.planes import Plane, neuron_plane
 def maker_of(session: Session, model: LoadedModel) -> RowMaker:
     """Check that the session and the model belong together, and know how to turn a run into its edits."""
     check_same_model(session, model)
-    known = cast("Mapping[str, Any]", session.provenance.get("tokenizer") or {}).get("sha256")
+    known = session.told("tokenizer").get("sha256")
     if known and known != model.tokenizer.sha256():
         raise ExplorerError(
             f"{model.name} has not the tokenizer that session {session.name} was made with",

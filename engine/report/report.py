@@ -219,7 +219,7 @@ def report_of(session: Session, *, texts: int = MOST_PROMPTS, told: Told | None 
         methods=methods(known.session, entries),
         bibtex=bibtex(program_version(), session.created[:4]),
         provenance=_provenance(session),
-        versions={name: str(version) for name, version in _mapping(session.provenance.get("versions")).items()},
+        versions={name: str(version) for name, version in session.told("versions").items()},
         # Of an import nobody knows what a field that stands at its default was.
         spec="" if session.is_imported else session.spec.to_toml(),
         ledger=_Section("", tuple(_table(table, f"srm-explorer sessions ledger {session.name}") for table in ledger)),
@@ -510,7 +510,7 @@ def _provenance(session: Session) -> list[tuple[str, str]]:
         for receipt in cast("Sequence[Mapping[str, Any]]", batch.get("sites", ())):
             touched[str(receipt.get("site"))] += int(receipt.get("edited", 0))
     rows += [(f"edited positions at {site}", f"{number:,}") for site, number in touched.items()]
-    batches = _mapping(session.layout).get("batches")
+    batches = session.layout.get("batches")
     if isinstance(batches, list):
         rows.append(("batches", f"{len(cast('list[Any]', batches)):,} of at most {session.layout.get('rows')} rows"))
     return [(plain(name), _short(plain(value))) for name, value in rows if value]
@@ -527,10 +527,6 @@ def _leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
         yield name, PurePath(value).name
     elif value is not None:
         yield name, str(value)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def program_version() -> str:

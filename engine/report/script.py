@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -13,6 +13,7 @@ import jinja2
 import numpy as np
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.captured import head_width
 from srm_explorer.engine.analyses.directions import SiteRuns, direction_of_run, known_directions, plane_through
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import InterventionSpec, Site, conditions
@@ -79,7 +80,7 @@ def script(session: Session, *, controls: bool = False) -> str:
         version=program_version(),
         model=_model(session),
         model_told=_comment(_model_told(session)),
-        revision=_mapping(session.provenance.get("model")).get("revision") or spec.model.revision,
+        revision=session.told("model").get("revision") or spec.model.revision,
         device=device,
         gpus=gpus,
         dtype=spec.model.dtype,
@@ -200,11 +201,8 @@ def _controls(session: Session) -> Controls:
 
 
 def _head_width(session: Session, site: str) -> int:
-    widths = _mapping(session.provenance.get("model")).get("head_widths")
-    layer = Site.parse(site).layer
-    listed = cast("Sequence[object]", widths) if isinstance(widths, list | tuple) else ()
-    width = listed[layer] if layer < len(listed) else None
-    if not isinstance(width, int):
+    width = head_width(session, Site.parse(site).layer)
+    if not width:
         raise ExplorerError("the width of its attention heads is unknown", where=session.name, remedy="run it again")
     return width
 
@@ -273,13 +271,13 @@ def _reduced(session: Session) -> str:
 
 
 def _versions(session: Session) -> str:
-    versions = _mapping(session.provenance.get("versions"))
+    versions = session.told("versions")
     return ", ".join(f"{name} {version}" for name, version in versions.items()) or "versions that nobody noted"
 
 
 def _model(session: Session) -> str:
     """Where the model lies: as it was loaded then, if that is still there."""
-    source = str(_mapping(session.provenance.get("model")).get("source") or "")
+    source = str(session.told("model").get("source") or "")
     name = session.spec.model.name
     if source == "demo" or name == "demo":
         return str(paths.demo_model_folder())
@@ -289,7 +287,7 @@ def _model(session: Session) -> str:
 
 
 def _model_told(session: Session) -> str:
-    sha256 = _mapping(session.provenance.get("model")).get("weights_sha256")
+    sha256 = session.told("model").get("weights_sha256")
     said = f"{model_caption(session)}, {count_of(len(session.prompts), 'prompt')}"
     where = (
         "; it comes with srm-explorer: change this to where it lies" if "demo model" in model_caption(session) else ""
@@ -305,10 +303,6 @@ def _devices(session: Session) -> tuple[str, int]:
     if gpus > 1:
         return "cuda:0", gpus
     return (kind if named == "auto" else named).removesuffix("+disk"), 1
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def literal(value: object) -> str:

@@ -193,12 +193,12 @@ def methods(session: Session, entries: Sequence[Entry]) -> list[str]:
 
 
 def _of_model(session: Session) -> str:
-    model = _table(session.provenance.get("model"))
+    model = session.told("model")
     if not model:
         return f"Runs were made elsewhere and imported{unknown_caption(session)}." if session.is_imported else ""
     revision = f", revision {model['revision']}" if model.get("revision") else ""
     sizes = [f"{model[key]} {noun}" for key, noun in _SIZES if model.get(key)]
-    versions = _table(session.provenance.get("versions"))
+    versions = session.told("versions")
     used = listed([f"{name} {version}" for name, version in versions.items()], 12)
     weights = str(model.get("weights_sha256") or "")
     told = f"We used {_model(session)}{revision} ({listed(sizes)}) in {session.spec.model.dtype}"
@@ -212,7 +212,7 @@ def _of_runs(session: Session) -> str:
         return ""
     spec, edits = session.spec.generation, session.spec.interventions
     tokens = sum(len(run.token_ids) for run in session.runs)
-    bos = _table(session.provenance.get("tokenizer")).get("prepend_bos")
+    bos = session.told("tokenizer").get("prepend_bos")
     fed = (" a BOS token before each" if bos else " without a BOS token") if isinstance(bos, bool) else ""
     told = [f"{count_of(len(session.prompts), 'prompt')} were fed{fed}; {tokens:,} tokens were written"]
     told[0] += f", at most {spec.tokens} a run" * bool(spec.tokens)
@@ -240,7 +240,7 @@ def _of_runs(session: Session) -> str:
             f"{count_of(session.spec.controls.neurons, 'control')} (seed {session.spec.controls.seed}), matched on"
             " mean, spread and length of the row of W_out where they are neurons, were given the same raw values"
         )
-    test = _table(session.provenance.get("self_test"))
+    test = session.told("self_test")
     if test:
         told.append(
             "Runs were rows of shared batches; before the run, batch and single, cached and uncached passes agreed"
@@ -297,12 +297,13 @@ def _of_statistics(session: Session, entries: Sequence[Entry]) -> str:
         " one"
     ]
     bands = session.bands.get("planes")
-    first = _table(cast("list[object]", bands)[0]) if isinstance(bands, list) and bands else _table(None)
-    if first:
+    first: object = cast("list[object]", bands)[0] if isinstance(bands, list) and bands else None
+    if isinstance(first, Mapping) and first:
+        band = cast("Mapping[str, Any]", first)
         told.append(
-            f"(A, B) has the joint {100 * _number(first.get('level')):.0f} % region of a studentised bootstrap over"
-            f" units stratified by prompt set ({_number(first.get('resamples')):,.0f} resamples, seed"
-            f" {first.get('seed')}); bands of curves are simultaneous"
+            f"(A, B) has the joint {100 * _number(band.get('level')):.0f} % region of a studentised bootstrap over"
+            f" units stratified by prompt set ({_number(band.get('resamples')):,.0f} resamples, seed"
+            f" {band.get('seed')}); bands of curves are simultaneous"
         )
     if any(entry.test == BEYOND for entry in entries):
         told.append(
@@ -351,10 +352,6 @@ def _model(session: Session) -> str:
 
 def _signed(value: float) -> str:
     return format_number(value).replace("-", MINUS)
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _number(value: object) -> float:

@@ -100,8 +100,7 @@ def metadata_beside(session: Session, npz: Path, site: str) -> dict[Path, bytes]
     """
     if not session.is_imported:
         return {}
-    imported = cast("Mapping[str, Any]", session.provenance[IMPORTED])
-    said: object = imported.get("metadata")
+    said: object = session.told(IMPORTED).get("metadata")
     entries = dict(cast("Mapping[str, Any]", said)) if isinstance(said, Mapping) else {}
     if not entries and not Site.parse(site).is_unknown:
         entries = {
@@ -175,16 +174,14 @@ def condition_keys(session: Session, style: KeyStyle | None = None) -> list[str]
 
 def _kind_of_import(session: Session, site: str) -> np.dtype[Any] | None:
     """The type that vectors came in, which holds each of their numbers; None where it is how they are kept."""
-    imported: object = session.provenance.get(IMPORTED)
-    kinds: object = cast("Mapping[str, Any]", imported).get("kinds") if isinstance(imported, Mapping) else None
+    kinds: object = session.told(IMPORTED).get("kinds")
     kind: object = cast("Mapping[str, Any]", kinds).get(site) if isinstance(kinds, Mapping) else None
     return np.dtype(kind) if isinstance(kind, str) and re.fullmatch(r"[<>|]?[fiu][1248]", kind) else None
 
 
 def _keys_of_import(session: Session) -> list[str]:
     """The keys that vectors came with; none where some have none, or two the same."""
-    imported: object = session.provenance.get(IMPORTED)
-    listed: object = cast("Mapping[str, Any]", imported).get("ids") if isinstance(imported, Mapping) else None
+    listed: object = session.told(IMPORTED).get("ids")
     keys = cast("list[object]", listed) if isinstance(listed, list) else []
     if len(keys) != len(session.runs) or len(set(keys)) < len(keys) or not all(isinstance(key, str) for key in keys):
         return []

@@ -330,24 +330,27 @@ class Session:
         remedy = f"choose 1 to {len(self.planes)}" if self.planes else add
         raise ExplorerError(f"there is no plane {number}", where=self.name, remedy=remedy)
 
+    def told(self, of: str) -> Mapping[str, Any]:
+        """What its provenance tells of the model, the tokenizer, an import and the like; empty where it tells none."""
+        known: object = self.provenance.get(of)
+        return cast("Mapping[str, Any]", known) if isinstance(known, Mapping) else {}
+
     def is_unknown(self, what: Unknown) -> bool:
         """Whether those who made it could not tell something that a run would have recorded."""
-        imported: object = self.provenance.get(IMPORTED)
-        listed: object = cast("Mapping[str, Any]", imported).get("unknown") if isinstance(imported, Mapping) else ()
+        listed: object = self.told(IMPORTED).get("unknown")
         return isinstance(listed, list | tuple) and what in listed
 
     @property
     def pieces(self) -> Sequence[Sequence[int]]:
         """[run] tokens into which `tokenizer` parts the texts of an import, not those generated; none without."""
-        imported: object = self.provenance.get(IMPORTED)
-        listed: object = cast("Mapping[str, Any]", imported).get("pieces") if isinstance(imported, Mapping) else None
+        listed: object = self.told(IMPORTED).get("pieces")
         pieces = cast("Sequence[Sequence[int]]", listed) if isinstance(listed, list | tuple) else ()
         return pieces if len(pieces) == len(self.runs) else ()
 
     @property
     def tokenizer(self) -> str:
         """What parts the texts of an import into `pieces`; empty for none."""
-        return str(cast("Mapping[str, Any]", self.provenance[IMPORTED]).get("tokenizer", "")) if self.pieces else ""
+        return str(self.told(IMPORTED).get("tokenizer", "")) if self.pieces else ""
 
     def same_text(self, first: RunRecord, other: RunRecord) -> bool:
         """Whether two runs wrote the same: by their tokens, by their texts where tokens are unknown; False if both."""

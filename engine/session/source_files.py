@@ -155,7 +155,7 @@ def import_session(
         interventions = clamped(where, neuron)
         sources.notes.append(f"neuron {neuron} of {where} was clamped: {by} says so ({', '.join(CLAMPED_SAID)})")
     session = _session(sources, name, interventions, split)
-    provenance: dict[str, Any] = dict(cast("Mapping[str, Any]", session.provenance[IMPORTED]))
+    provenance = dict(session.told(IMPORTED))
     provenance["files"] = [path.name for path in sources.files]
     if entries := metadata.of(sources.files):
         provenance["metadata"] = entries
@@ -457,7 +457,7 @@ def _session(sources: _Sources, name: str, interventions: Sequence[Mapping[str, 
         if number is None:
             raise
         raise ExplorerError(error.what, where=wheres[int(number[1])], remedy=error.remedy) from None
-    rounded = cast("Mapping[str, Any]", session.provenance[IMPORTED]).get("rounded", ())
+    rounded = session.told(IMPORTED).get("rounded", ())
     sources.notes += [f"numbers of {site} are rounded: float64 does not hold them" for site in rounded]
     sources.notes += _samples_note(session, runs, wheres)
     return session
