@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from srm_explorer.engine.analyses import (
     marked,
     pair_tables,
     planes_table,
-    study_figure,
     tables_in,
     with_plane,
 )
@@ -37,10 +37,9 @@ from srm_explorer.engine.launch.start import model_findings, outside_vectors
 from srm_explorer.engine.runs import read_inputs
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.export import chosen_site
-from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import note, say, say_json, visible
 from srm_explorer.tui.cli.run import price, spec_of
-from srm_explorer.tui.cli.tables import say_findings, say_tables
+from srm_explorer.tui.cli.tables import Output, say_tables
 from srm_explorer.tui.experiment.cost import estimate_here
 
 MOST, MOST_PLANES = 24, 20
@@ -57,9 +56,7 @@ def effects_command(
     npz: Path | None,
     rule: str | None,
     family: str | None,
-    csv: Path | None,
-    as_json: bool,
-    file: FigureFile | None,
+    out: Output,
 ) -> None:
     """Print what is known of the effects on a session's texts, scoring them first where they are not.
 
@@ -69,14 +66,13 @@ def effects_command(
     opened = load_session(path)
     if rule is not None and score is None and text is None and npz is None and not controls and sites is None:
         findings = collapse_study(opened, {"rule": rule, "family": family})
-        further = {"session": opened.name, "rule": rule}
         # First, as elsewhere: who reads the first lines alone has the file all the same.
-        if csv is not None:
-            say_tables(tables_in(findings)[:1], form="csv", file=csv)
-        say_tables(tables_in(findings), form="json" if as_json else "text", most=MOST, further=further)
-        if csv is not None and not as_json:
-            note(f"the counts of every value written to {visible(str(csv))}")
-        _draw(file, opened, findings, "the effects", as_json)
+        if out.csv is not None:
+            say_tables(tables_in(findings)[:1], form="csv", file=out.csv)
+        replace(out, csv=None).tell(opened, findings, "", most=MOST, rule=rule)
+        if out.csv is not None and not out.as_json:
+            note(f"the counts of every value written to {visible(str(out.csv))}")
+        out.draw(opened, findings, "the effects")
         return
     arguments = {
         "rule": rule,
@@ -91,21 +87,15 @@ def effects_command(
         asked = text is not None or npz is not None or controls or sites is not None
         score = asked or not (opened.effects or opened.is_imported)
     if score:
-        findings = _scored(opened, path, arguments, quiet=as_json)
+        findings = _scored(opened, path, arguments, quiet=out.as_json)
         if findings["told"]:
             note(findings["told"])
     else:
         findings = marked(effects_study(opened, {"rule": rule, "family": family}), opened)
-    say_findings(findings, csv, as_json, "every row", most=MOST, session=opened.name, scored=findings["scored"])
-    if npz is not None and not as_json:
-        note(f"the vectors written to {npz}")
-    _draw(file, opened, findings, "the effects", as_json)
-
-
-def _draw(file: FigureFile | None, session: Session, findings: dict[str, Any], what: str, as_json: bool) -> None:
-    """Write the chart of a study's findings where a file is named for it."""
-    if file is not None:
-        file.write(study_figure(session, tables_in(findings)), f"{what} of {session.name}", quiet=as_json)
+    out.tell(opened, findings, "every row", most=MOST, scored=findings["scored"])
+    if npz is not None and not out.as_json:
+        note(f"the vectors written to {visible(str(npz))}")
+    out.draw(opened, findings, "the effects")
 
 
 def _scored(session: Session, path: Path, arguments: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
@@ -116,43 +106,22 @@ def _scored(session: Session, path: Path, arguments: dict[str, Any], *, quiet: b
     return model_findings("score", arguments, session=path, quiet=quiet)
 
 
-def tokens_command(
-    session: str,
-    tokens: str,
-    over: str,
-    family: str | None,
-    csv: Path | None,
-    as_json: bool,
-    file: FigureFile | None,
-) -> None:
+def tokens_command(session: str, settings: dict[str, Any], out: Output) -> None:
     """Print what a session's conditions did to the logits of chosen tokens."""
     path = paths.session_path(session)
     opened = load_session(path)
-    arguments = {"tokens": tokens, "over": over, "family": family}
-    findings = model_findings("tokens", arguments, session=path, quiet=as_json)
-    further = {"session": opened.name, "tokens": findings["tokens"], "over": findings["over"]}
-    say_findings(findings, csv, as_json, "every row", most=MOST, **further)
-    _draw(file, opened, findings, "the effects on these tokens", as_json)
+    findings = model_findings("tokens", settings, session=path, quiet=out.as_json)
+    out.tell(opened, findings, "every row", most=MOST, tokens=findings["tokens"], over=findings["over"])
+    out.draw(opened, findings, "the effects on these tokens")
 
 
-def patching_command(
-    session: str,
-    tokens: str | None,
-    answer: str | None,
-    clean: str | None,
-    family: str | None,
-    csv: Path | None,
-    as_json: bool,
-    file: FigureFile | None,
-) -> None:
+def patching_command(session: str, settings: dict[str, Any], out: Output) -> None:
     """Print whether what a session patches is enough for a difference of logits, and needed."""
     path = paths.session_path(session)
     opened = load_session(path)
-    arguments = {"tokens": tokens, "answer": answer, "clean": clean, "family": family}
-    findings = model_findings("patching", arguments, session=path, quiet=as_json)
-    further = {"session": opened.name, "difference": findings["difference"]}
-    say_findings(findings, csv, as_json, "every row", most=MOST, **further)
-    _draw(file, opened, findings, "the patches", as_json)
+    findings = model_findings("patching", settings, session=path, quiet=out.as_json)
+    out.tell(opened, findings, "every row", most=MOST, difference=findings["difference"])
+    out.draw(opened, findings, "the patches")
 
 
 def _continuation(file: Path) -> str:
@@ -162,76 +131,41 @@ def _continuation(file: Path) -> str:
     return text
 
 
-def pairs_command(
-    session: str,
-    neuron: int | None,
-    site: str | None,
-    partners: str | None,
-    top: int,
-    permutations: int,
-    seed: int,
-    weights: bool,
-    family: str | None,
-    csv_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Correlate a neuron of a session with all others of its site, and with the residual stream."""
+def pairs_command(session: str, settings: dict[str, Any], top: int, weights: bool, out: Output) -> None:
+    """Correlate a neuron of a session with all others of its site, and with the residual stream.
+
+    Args:
+        top: rows that are printed; a file has all.
+        weights: whether the session's model is loaded for cosines of rows of W_out.
+    """
     path = paths.session_path(session)
     opened = load_session(path)
-    arguments = {
-        "neuron": neuron,
-        "site": site,
-        "partners": partners,
-        "top": None if csv_file is not None else top,
-        "permutations": permutations,
-        "seed": seed,
-        "family": family,
-    }
+    arguments = {**settings, "top": None if out.csv is not None else top}
     if weights:
-        findings = model_findings("weighted-pairs", arguments, session=path, quiet=as_json)
+        findings = model_findings("weighted-pairs", arguments, session=path, quiet=out.as_json)
     else:
         findings = marked(pair_tables(opened, arguments), opened)
-    further = {"session": opened.name, "neuron": findings["neuron"], "site": findings["site"]}
-    further["family"] = findings["family"]
-    say_findings(findings, csv_file, as_json, "every partner", most=top, **further)
+    further = {name: findings[name] for name in ("neuron", "site", "family")}
+    out.tell(opened, findings, "every partner", most=top, **further)
 
 
-def dose_command(
-    session: str,
-    plane: int,
-    interest: float | None,
-    resamples: int,
-    seed: int,
-    family: str | None,
-    csv_file: Path | None,
-    as_json: bool,
-    file: FigureFile | None,
-) -> None:
+def dose_command(session: str, settings: dict[str, Any], out: Output) -> None:
     """Print how a plane's quantities follow the value, over units."""
     opened = load_session(paths.session_path(session))
-    arguments = {"plane": plane, "interest": interest, "resamples": resamples, "seed": seed, "family": family}
-    findings = dose_study(opened, arguments)
-    further = {name: findings[name] for name in ("plane", "interest")}
-    say_findings(findings, csv_file, as_json, "every unit", most=MOST, session=opened.name, **further)
-    if file is not None:
-        file.write(plane_figure(opened, "dose", plane), f"the dose chart of {opened.name}", quiet=as_json)
+    findings = dose_study(opened, settings)
+    out.tell(opened, findings, "every unit", most=MOST, plane=findings["plane"], interest=findings["interest"])
+    if out.figure is not None:
+        chart = plane_figure(opened, "dose", findings["plane"])
+        out.figure.write(chart, f"the dose chart of {opened.name}", quiet=out.as_json)
 
 
-def controls_command(
-    session: str,
-    by: str,
-    chosen: str | None,
-    candidates: int | None,
-    csv_file: Path | None,
-    as_json: bool,
-    file: FigureFile | None,
-) -> None:
+def controls_command(session: str, settings: dict[str, Any], out: Output) -> None:
     """Print how the target of a session ranks among its controls, and which those are."""
     opened = load_session(paths.session_path(session))
-    findings = marked(controls_study(opened, {"by": by, "chosen": chosen, "candidates": candidates}), opened)
+    findings = marked(controls_study(opened, settings), opened)
     further = {name: findings[name] for name in ("chosen", "candidates", "looked_at")}
-    say_findings(findings, csv_file, as_json, "both tables", session=opened.name, by=by, **further)
-    _draw(file, opened, findings, "the controls", as_json)
+    out.tell(opened, findings, "both tables", by=settings["by"], **further)
+    out.draw(opened, findings, "the controls")
 
 
 def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_json: bool) -> None:
@@ -362,52 +296,17 @@ def _say_planes(session: Session, by: Sequence[str], csv_file: Path | None, as_j
         note(f"the planes written to {visible(str(csv_file))}")
 
 
-def find_planes(
-    session: str,
-    neuron: int | None,
-    every: bool,
-    changed: int | None,
-    criterion: str,
-    groups: Sequence[str],
-    site: str | None,
-    seed: int,
-    csv_file: Path | None,
-    as_json: bool,
-    file: FigureFile | None,
-) -> None:
+def find_planes(session: str, settings: dict[str, Any], out: Output) -> None:
     """Search planes and print the best."""
-    asked = [
-        name for name, on in (("--neuron", neuron), ("--all", every or None), ("--changed", changed)) if on is not None
-    ]
-    if len(asked) > 1:
-        raise ExplorerError(f"{' and '.join(asked)} ask for different planes", remedy="give one of them")
     opened = load_session(paths.session_path(session))
-    arguments = {
-        "neuron": neuron,
-        "among": "all" if every else "changed" if changed is not None else "partners",
-        "k": changed,
-        "criterion": criterion,
-        "groups": list(groups),
-        "site": site,
-        "seed": seed,
-    }
-    findings = marked(finder_study(opened, arguments), opened)
-    further = {"session": opened.name, "site": findings["site"]}
-    say_findings(findings, csv_file, as_json, "every plane that was tested", most=MOST_PLANES, **further)
-    _draw(file, opened, findings, "the planes found", as_json)
+    findings = marked(finder_study(opened, settings), opened)
+    out.tell(opened, findings, "every plane that was tested", most=MOST_PLANES, site=findings["site"])
+    out.draw(opened, findings, "the planes found")
 
 
-def frozen_command(
-    session: str,
-    *,
-    confirm: bool,
-    plane: int | None = None,
-    groups: Sequence[str] = (),
-    csv_file: Path | None = None,
-    as_json: bool = False,
-) -> None:
+def frozen_command(session: str, settings: dict[str, Any], out: Output) -> None:
     """Print the analysis that was frozen before a run; or confirm it, or a test named now, on prompts kept for that."""
     opened = load_session(paths.session_path(session))
-    findings = frozen_study(opened, {"confirm": confirm, "plane": plane, "groups": list(groups)})
+    findings = frozen_study(opened, settings)
     further = {name: findings[name] for name in ("family", "confirm", "analysis", "sha256", "prompts")}
-    say_findings(findings, csv_file, as_json, "every test", session=opened.name, **further)
+    out.tell(opened, findings, "every test", **further)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from typer import BadParameter, Option
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui import cli
 from srm_explorer.tui.cli.options import (
     ChatTemplate,
@@ -61,17 +62,16 @@ def effects(
     as_json: Json = False,
 ) -> None:
     """Tell what an intervention did to texts or chosen tokens."""
-    if tokens is not None:
-        if score is not None or text is not None or sites is not None or controls or npz is not None or rule:
-            raise BadParameter("--tokens reads logits and scores no texts: leave the other options out")
-        file = cli.figures.FigureFile.of(figure, column)
-        cli.analyses.tokens_command(session, tokens, over, family, csv, as_json, file)
-        return
-    if over != "first":
+    scores = score is not None or text is not None or sites is not None or controls or npz is not None or rule
+    if tokens is not None and scores:
+        raise BadParameter("--tokens reads logits and scores no texts: leave the other options out")
+    if tokens is None and over != "first":
         raise BadParameter("it is about --tokens: give them too", param_hint="--over")
-    asked = (session, score, texts, text, sites, controls, npz, rule, family)
-    file = cli.figures.FigureFile.of(figure, column)
-    cli.analyses.effects_command(*asked, csv, as_json, file)
+    out = cli.tables.Output.of(csv, as_json, figure, column)
+    if tokens is not None:
+        cli.analyses.tokens_command(session, {"tokens": tokens, "over": over, "family": family}, out)
+    else:
+        cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, rule, family, out)
 
 
 @analyses_app.command()
@@ -87,8 +87,8 @@ def patching(
     as_json: Json = False,
 ) -> None:
     """Tell whether a patch suffices for an answer, and is needed."""
-    file = cli.figures.FigureFile.of(figure, column)
-    cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json, file)
+    settings = {"tokens": tokens, "answer": answer, "clean": clean, "family": family}
+    cli.analyses.patching_command(session, settings, cli.tables.Output.of(csv, as_json, figure, column))
 
 
 @analyses_app.command()
@@ -108,7 +108,11 @@ def pairs(
     as_json: Json = False,
 ) -> None:
     """List what rises and falls with a neuron."""
-    cli.analyses.pairs_command(session, neuron, site, partners, top, permutations, seed, weights, family, csv, as_json)
+    settings = {
+        "neuron": neuron, "site": site, "partners": partners, "permutations": permutations, "seed": seed,
+        "family": family,
+    }  # fmt: skip
+    cli.analyses.pairs_command(session, settings, top, weights, cli.tables.Output(csv, as_json))
 
 
 @analyses_app.command()
@@ -125,8 +129,8 @@ def dose(
     as_json: Json = False,
 ) -> None:
     """Follow a plane's quantities over the value, unit by unit."""
-    file = cli.figures.FigureFile.of(figure, column)
-    cli.analyses.dose_command(session, plane, interest, resamples, seed, family, csv, as_json, file)
+    settings = {"plane": plane, "interest": interest, "resamples": resamples, "seed": seed, "family": family}
+    cli.analyses.dose_command(session, settings, cli.tables.Output.of(csv, as_json, figure, column))
 
 
 @analyses_app.command()
@@ -164,9 +168,16 @@ def planes(
             "it draws the planes that --find found; show SESSION --figure draws a plane", param_hint="--figure"
         )
     if find:
-        searched = (neuron, every, changed, criterion, groups or (), site, seed)
-        file = cli.figures.FigureFile.of(figure, column)
-        cli.analyses.find_planes(session, *searched, csv, as_json, file)
+        ways = {"--neuron": neuron is not None, "--all": every, "--changed": changed is not None}
+        asked = [name for name, given in ways.items() if given]
+        if len(asked) > 1:
+            raise ExplorerError(f"{' and '.join(asked)} ask for different planes", remedy="give one of them")
+        among = "all" if every else "changed" if changed is not None else "partners"
+        settings = {
+            "neuron": neuron, "among": among, "k": changed, "criterion": criterion, "groups": list(groups or ()),
+            "site": site, "seed": seed,
+        }  # fmt: skip
+        cli.analyses.find_planes(session, settings, cli.tables.Output.of(csv, as_json, figure, column))
         return
     chosen = [] if by == "pooled" else [name.strip() for name in by.split(",")]
     if add is not None:
@@ -202,8 +213,8 @@ def controls(
         return
     if neurons is not None or overrides:
         raise BadParameter("this plans a run: give --plan too", param_hint="--neurons")
-    file = cli.figures.FigureFile.of(figure, column)
-    cli.analyses.controls_command(session, by, chosen, candidates, csv, as_json, file)
+    settings = {"by": by, "chosen": chosen, "candidates": candidates}
+    cli.analyses.controls_command(session, settings, cli.tables.Output.of(csv, as_json, figure, column))
 
 
 @analyses_app.command()
@@ -213,7 +224,8 @@ def analysis(
     as_json: Json = False,
 ) -> None:
     """Compute the analysis that was frozen before the run, no more."""
-    cli.analyses.frozen_command(session, confirm=False, csv_file=csv, as_json=as_json)
+    settings = {"confirm": False, "plane": None, "groups": []}
+    cli.analyses.frozen_command(session, settings, cli.tables.Output(csv, as_json))
 
 
 @analyses_app.command()
@@ -225,7 +237,8 @@ def confirm(
     as_json: Json = False,
 ) -> None:
     """Test again on the prompts that were kept for confirmation."""
-    cli.analyses.frozen_command(session, confirm=True, plane=plane, groups=groups or (), csv_file=csv, as_json=as_json)
+    settings = {"confirm": True, "plane": plane, "groups": list(groups or ())}
+    cli.analyses.frozen_command(session, settings, cli.tables.Output(csv, as_json))
 
 
 @analyses_app.command()

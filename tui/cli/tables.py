@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from srm_explorer.engine.analyses import tables_in
+from srm_explorer.engine.analyses import study_figure, tables_in
 from srm_explorer.engine.figures import TableFigure, exploratory_sidecar, tables_as_csv
 from srm_explorer.engine.figures.glossary import explain, glossary
+from srm_explorer.engine.figures.paper import ColumnWidth
 from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.session import Session
+from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import (
     GAP,
     NARROWEST,
@@ -68,13 +72,45 @@ def say_tables(
             printed.update(figure.notes)
 
 
-def say_findings(
-    findings: dict[str, Any], file: Path | None, as_json: bool, what: str, *, most: int | None = None, **further: Any
-) -> None:
-    """Print what a study found; where a file is named its CSV goes there, and a note says `what` is in it."""
-    say_tables(tables_in(findings), form="json" if as_json else "text", file=file, most=most, further=further)
-    if file is not None and not as_json:
-        note(f"{what} written to {file}")
+@dataclass(frozen=True)
+class Output:
+    """Where what a study found of a session goes.
+
+    Attributes:
+        csv: file for every row of its tables.
+        as_json: whether it is printed as one JSON object.
+        figure: file for its chart.
+    """
+
+    csv: Path | None
+    as_json: bool
+    figure: FigureFile | None = None
+
+    @classmethod
+    def of(cls, csv: Path | None, as_json: bool, figure: Path | None, column: ColumnWidth) -> Output:
+        """As a command's options name it; errors as `FigureFile.of`."""
+        return cls(csv, as_json, FigureFile.of(figure, column))
+
+    def tell(
+        self, session: Session, findings: dict[str, Any], what: str, *, most: int | None = None, **further: Any
+    ) -> None:
+        """Print the tables; where a file is named their CSV goes there, and a note says `what` is in it.
+
+        Args:
+            most: rows of each table that text shows.
+            further: fields of the JSON object beside the tables and the session's name.
+        """
+        form = "json" if self.as_json else "text"
+        told = {"session": session.name, **further}
+        say_tables(tables_in(findings), form=form, file=self.csv, most=most, further=told)
+        if self.csv is not None and not self.as_json:
+            note(f"{what} written to {visible(str(self.csv))}")
+
+    def draw(self, session: Session, findings: dict[str, Any], what: str) -> None:
+        """Write the chart of the findings where a file is named for it: `what` of the session."""
+        if self.figure is not None:
+            shown = study_figure(session, tables_in(findings))
+            self.figure.write(shown, f"{what} of {session.name}", quiet=self.as_json)
 
 
 def _as_text(figure: TableFigure, most: int | None, printed: Collection[str]) -> list[str]:
