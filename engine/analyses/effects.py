@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,16 +22,17 @@ from srm_explorer.engine.analyses.effects_tables import (
     with_q,
 )
 from srm_explorer.engine.analyses.paired_texts import PairedTexts, no_pairs
-from srm_explorer.engine.analyses.registry import Arguments, Findings, findings_of
-from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import Session, check_family, record_tests, unit_warnings
-from srm_explorer.engine.stats.collapse import collapse_rule
-from srm_explorer.engine.stats.resampling import RESAMPLES
+from srm_explorer.engine.stats.collapse import CollapseRule, collapse_rule
+from srm_explorer.engine.stats.resampling import MOST_RESAMPLES, RESAMPLES
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS
 
-DEFAULTS: dict[str, Any] = {"rule": None, "top": 5, "resamples": RESAMPLES, "seed": 0, "family": "effects"}
+FAMILY = "effects"
+"""That the tests are in where nobody names another."""
 
 
 def effects_study(session: Session, arguments: Arguments) -> Findings:
@@ -46,9 +46,9 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
     Raises:
         ExplorerError: no run beside a baseline, or an argument that makes no sense.
     """
-    settings = _settings(arguments)
-    top, resamples, seed = (_whole(settings[name], name) for name in ("top", "resamples", "seed"))
-    pairs = PairedTexts.of(session, collapse_rule(settings["rule"]))
+    asked = _Asked.of(arguments)
+    resamples, seed = asked.resamples, asked.seed
+    pairs = PairedTexts.of(session, asked.rule)
     if session.is_unknown("texts"):
         remedy = "give the texts of its runs too, as `output`"
         raise ExplorerError("what its runs wrote is unknown", where=session.name, remedy=remedy)
@@ -56,10 +56,10 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
         raise no_pairs(session)
     values, perplexity = value_table(pairs, resamples, seed)
     values = replace(values, notes=_value_notes(pairs, resamples, seed))
-    tables = _told(pairs, resamples, seed, settings["family"], (values, perplexity))
+    tables = _told(pairs, asked, (values, perplexity))
     controls = control_table(pairs)
     tables[1:1] = [] if controls is None else [controls]
-    sites, tokens = site_table(pairs, max(2, resamples // 5), seed), token_table(pairs, top)
+    sites, tokens = site_table(pairs, max(2, resamples // 5), seed), token_table(pairs, asked.top)
     if sites is not None:
         tables.append(replace(sites, notes=_site_notes(pairs, resamples, seed)))
     planes = plane_table(pairs)
@@ -81,10 +81,9 @@ def collapse_study(session: Session, arguments: Arguments) -> Findings:
     Raises:
         ExplorerError: no text is known, or an argument that makes no sense.
     """
-    settings = _settings(arguments)
-    resamples, seed = (_whole(settings[name], name) for name in ("resamples", "seed"))
-    pairs = PairedTexts.of(session, collapse_rule(settings["rule"]))
-    tables = _told(pairs, resamples, seed, settings["family"])
+    asked = _Asked.of(arguments)
+    pairs = PairedTexts.of(session, asked.rule)
+    tables = _told(pairs, asked)
     if not any(table.name == "collapsed" for table in tables):
         what = "its texts are not known, so no rule can be read on them"
         raise ExplorerError(what, where=session.name, remedy="choose a session whose runs have texts")
@@ -92,18 +91,37 @@ def collapse_study(session: Session, arguments: Arguments) -> Findings:
     return findings_of(*tables, rule=pairs.rule.name)
 
 
-def _told(pairs: PairedTexts, resamples: int, seed: int, family: str, first: Tested | None = None) -> list[TableFigure]:
+@dataclass(frozen=True)
+class _Asked:
+    """The settings of the study."""
+
+    rule: CollapseRule
+    top: int
+    resamples: int
+    seed: int
+    family: str
+
+    @classmethod
+    def of(cls, arguments: Arguments) -> _Asked:
+        settings = StudyArguments(arguments, ("rule", "top", "resamples", "seed", "family"), "effects")
+        top, seed = settings.whole("top", 5, least=0), settings.whole("seed", 0, least=0)
+        resamples = settings.whole("resamples", RESAMPLES, least=1, most=MOST_RESAMPLES)
+        family = check_family(settings.text("family") or FAMILY)
+        return cls(collapse_rule(arguments.get("rule")), top, resamples, seed, family)
+
+
+def _told(pairs: PairedTexts, asked: _Asked, first: Tested | None = None) -> list[TableFigure]:
     """The tables of the texts themselves, graded measures first; none where no text is known.
 
     Args:
         first: a table that goes before them, whose tests are written into the ledger with theirs.
     """
-    changes, collapsed = change_table(pairs, resamples, seed), collapsed_table(pairs)
+    changes, collapsed = change_table(pairs, asked.resamples, asked.seed), collapsed_table(pairs)
     tested = {table.name: (table, test) for table, test in filter(None, (first, changes, collapsed))}
-    counted = record_tests(pairs.session, [test for _, test in tested.values()], family)
+    counted = record_tests(pairs.session, [test for _, test in tested.values()], asked.family)
     words = (_pieces_note(pairs) if pairs.session.pieces else _WORDS,) if pairs.session.is_unknown("tokens") else ()
     notes = {
-        "text_changes": (_CHANGES, *words, f"95 % intervals and p: {_studentised(pairs, resamples, seed)}"),
+        "text_changes": (_CHANGES, *words, f"95 % intervals and p: {_studentised(pairs, asked.resamples, asked.seed)}"),
         "collapsed": (pairs.rule.described(), *_false_rates(pairs), *_COLLAPSED),
     }
     few = () if first else _few(pairs)
@@ -229,21 +247,6 @@ def _site_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ...
 def _tokens_note(pairs: PairedTexts) -> str:
     where = {"baseline": "the baseline's texts", "given": "the given text"}.get(pairs.text, "the texts")
     return f"mean over all token positions of {where}, every prompt together"
-
-
-def _whole(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ExplorerError(f"{name} is no whole number from 0", remedy="write one")
-    return value
-
-
-def _settings(arguments: Arguments) -> dict[str, Any]:
-    for name in arguments:
-        if name not in DEFAULTS:
-            raise ExplorerError(f"the study of effects has no '{name}'", remedy=did_you_mean(name, list(DEFAULTS)))
-    settings = {**DEFAULTS, **{name: value for name, value in arguments.items() if value is not None}}
-    settings["family"] = check_family(str(settings["family"]))
-    return settings
 
 
 def cost_of(session: Session, texts: Sequence[str], *, given: bool = False, controls: bool = False) -> int:

@@ -174,4 +174,4 @@ def _text(analysis: AnalysisSpec) -> str:
 
 def _prompts(session: Session) -> int:
     """How many prompts are looked at."""
-    return len({run.prompt for run, is_seen in zip(session.runs, session.seen.tolist(), strict=True) if is_seen})
+    return len({run.prompt for run in session.seen_runs})

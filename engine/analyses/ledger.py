@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
+from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.table import CellValue, TableFigure, table_columns
 from srm_explorer.engine.session import Entry, Ledger, Session
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, benjamini_yekutieli
@@ -47,7 +48,7 @@ def ledger_study(session: Session, arguments: Arguments) -> Findings:
             least = _least(p[part], q[part], q_any[part])
             tests.append((family, entry.test, _of(entry), entry.tests, entry.runs, *least, entry.when))
     total = sum({entry.key: entry.tests for entry in entries}.values())
-    title = f"{total:,} test{'' if total == 1 else 's'} computed on {session.name} so far"
+    title = f"{count_of(total, 'test')} computed on {session.name} so far"
     return findings_of(
         TableFigure("families", title, _FAMILIES, tuple(families), _NOTES),
         TableFigure("tests", "What was tested", _TESTS, tuple(tests)),
