@@ -19,7 +19,7 @@ def visible(text: str) -> str:
     """A text from a file, a model or an argument as one line that no terminal obeys: controls are shown escaped."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else " " if c in "\n\t\r" else _escaped(c) for c in text)
+    return "".join(c if c.isprintable() else " " if c in "\n\t\r" else escaped(c) for c in text)
 
 
 def file_size(size: int) -> str:
@@ -38,6 +38,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
-def _escaped(character: str) -> str:
+def escaped(character: str) -> str:
+    """A character as Python writes it that does not print."""
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"

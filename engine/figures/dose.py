@@ -47,6 +47,16 @@ TURN_AXIS = Axis(-180.0, 180.0, (-180.0, -90.0, 0.0, 90.0, 180.0), (f"{MINUS}180
 PHASE_AXIS = Axis(0.0, 360.0, (0.0, 90.0, 180.0, 270.0, 360.0), ("0°", "90°", "180°", "270°", "360°"))
 
 
+def phase_pieces(low: float, high: float) -> list[tuple[float, float]]:
+    """The pieces of a bar of phases, degrees: it may pass 360, and goes on from 0; none where an end is not finite."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return []
+    if high - low >= 360.0:
+        return [(0.0, 360.0)]
+    first, last = low % 360.0, high % 360.0
+    return [(first, last)] if first <= last else [(first, 360.0), (0.0, last)]
+
+
 @dataclass(frozen=True, eq=False)
 class DoseStep:
     """One value of the intervention and what its runs are like.

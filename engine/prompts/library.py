@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, nearest
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.prompts.arrow import DATASET, find_dataset, read_arrow
 from srm_explorer.engine.prompts.formats import header_of, is_jsonl, parse_json, parse_jsonl, parse_plain, parse_table
@@ -25,7 +25,6 @@ from srm_explorer.engine.prompts.prompt_set import (
     bytes_of,
     decode_source,
     factor_name,
-    nearest,
     shown,
     unknown,
 )

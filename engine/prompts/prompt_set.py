@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, nearest
 
 Format = Literal["plain", "grid", "csv", "jsonl", "json", "parquet", "dataset"]
 
@@ -167,13 +166,6 @@ def alike_problems(prompt_set: PromptSet, token_ids: Sequence[Sequence[int]] | N
         remedy = "they count as two units and hardly are; give them one core_id, or take one out"
         problems.append(Problem(prompt_set.path, prompts[at].line, what, remedy, fatal=False))
     return problems
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that looks most like this one, case aside; None where none is near."""
-    folded = {candidate.casefold(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.casefold(), folded, n=1)
-    return folded[matches[0]] if matches else None
 
 
 def unknown(what: str, name: str, known: Sequence[str], where: object) -> ExplorerError:

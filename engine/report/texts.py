@@ -10,6 +10,7 @@ import numpy as np
 
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.stretches import Stretch, aligned
+from srm_explorer.engine.lines import escaped
 from srm_explorer.engine.session import Session
 
 MOST_PROMPTS = 24
@@ -32,18 +33,13 @@ def plain(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(character if _is_plain(character) else _code(character) for character in text)
+    return "".join(character if _is_plain(character) else escaped(character) for character in text)
 
 
 def _is_plain(character: str) -> bool:
     if character.isprintable() or character in "\n\t" or character in _KEPT:
         return True
     return unicodedata.category(character) == "Zs"
-
-
-def _code(character: str) -> str:
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
 
 
 def clipped(text: str, most: int = MOST_CHARACTERS) -> tuple[str, str]:

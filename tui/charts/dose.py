@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from rich.cells import cell_len
 
 from srm_explorer.engine.figures import DoseFigure, DosePanel, DoseSeries
+from srm_explorer.engine.figures.dose import phase_pieces
 from srm_explorer.tui.charts.axes import band_outlines, bar, framed_pane, horizontal_ticks
 from srm_explorer.tui.charts.canvas import SOLID, Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, legend_lines, one_line, warning_lines, write_block
@@ -94,7 +93,7 @@ def _paint_panel(
         Stroke(line, styles[band.label].band)
         for band in (() if panel.connected else panel.bands)
         for x, low, high in zip(band.x.tolist(), band.low.tolist(), band.high.tolist(), strict=True)
-        for piece in _turned(low, high)
+        for piece in phase_pieces(low, high)
         for line in bar(pane, x, *piece)
     ]
     for shown in series:
@@ -121,13 +120,3 @@ def _paint_panel(
         canvas.text(pane.col, pane.row + offset, fit(line, pane.width), WARNING)
     if not drawn:
         canvas.text_middle(pane, fit("no finite value", pane.width), BOLD)
-
-
-def _turned(low: float, high: float) -> list[tuple[float, float]]:
-    """The pieces of a bar of phases: it may pass 360 degrees, and goes on from 0."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return [(low, high)]
-    if high - low >= 360.0:
-        return [(0.0, 360.0)]
-    first, last = low % 360.0, high % 360.0
-    return [(first, last)] if first <= last else [(first, 360.0), (0.0, last)]

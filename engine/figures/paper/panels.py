@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from srm_explorer.engine.figures.curves import CurveBand, LegendEntry
-from srm_explorer.engine.figures.dose import PHASE_AXIS, DoseFigure, DosePanel, DoseSeries
+from srm_explorer.engine.figures.dose import PHASE_AXIS, DoseFigure, DosePanel, DoseSeries, phase_pieces
 from srm_explorer.engine.figures.numbers import Axis
 from srm_explorer.engine.figures.paper.painter import Painter
 from srm_explorer.engine.figures.paper.style import FAINT, WIDTHS, Look, Ruler, plain
@@ -136,7 +136,7 @@ def _band(axes: Any, look: Look, band: CurveBand, *, joined: bool, faint: bool, 
             axes.vlines(band.x, band.low, band.high, color=colour, linewidth=0.6, zorder=2, clip_on=False)
         return
     for x, low, high in zip(band.x.tolist(), band.low.tolist(), band.high.tolist(), strict=True):
-        for first, last in turned(low, high) if is_phase else [(low, high)]:
+        for first, last in phase_pieces(low, high) if is_phase else [(low, high)]:
             axes.vlines([x], first, last, color=colour, linewidth=0.8, zorder=2, clip_on=False)
 
 
@@ -151,13 +151,3 @@ def _is_crowded(axis: Axis, across: float) -> bool:
         return False
     step = across * min(np.diff(axis.ticks)) / (axis.high - axis.low)
     return max(map(Ruler("medium").width, axis.labels)) + LEAST > step
-
-
-def turned(low: float, high: float) -> list[tuple[float, float]]:
-    """The pieces of a bar of phases: it may pass 360 degrees, and goes on from 0."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return []
-    if high - low >= 360.0:
-        return [(0.0, 360.0)]
-    first, last = low % 360.0, high % 360.0
-    return [(first, last)] if first <= last else [(first, 360.0), (0.0, last)]
