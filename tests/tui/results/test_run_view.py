@@ -27,7 +27,7 @@ from srm_explorer.tui.results.state import ResultsState
 from srm_explorer.tui.results.token_strip import LEVELS, TokenStrip, level, span
 from srm_explorer.tui.widgets.status import StatusLine
 from tests.example import EXAMPLE
-from tests.waiting import works_beside
+from tests.waiting import until_shown
 
 
 class Host(App[None]):
@@ -73,10 +73,9 @@ async def drive(
 
 
 async def settled(app: Host, pilot: Pilot[None]) -> None:
+    """Wait until the run is shown, and what was read of its tokens."""
     await pilot.pause()
-    while works_beside():
-        await pilot.pause(0.01)
-    await pilot.pause()
+    await until_shown(lambda: app.view.is_mounted and not app.view._background.is_running("tokens"), app.text)
     await pilot.pause()
 
 
@@ -236,13 +235,13 @@ async def test_without_tokens_or_with_a_damaged_file_it_says_what_and_the_remedy
     session = with_tokens(tmp_path)
     (tmp_path / "tokens.safetensors").write_bytes(b"not what was saved")
     async with drive(session=session) as (app, pilot):
-        assert "the file was altered" in app.text()
+        assert "the file was altered" in " ".join(app.text().split())
         await pilot.press("l", "v", "n")
         await settled(app, pilot)
         assert app.view.index == 4
     (tmp_path / "tokens.safetensors").unlink()
     async with drive(session=session) as (app, _):
-        assert "the file with the vectors is missing" in app.text()
+        assert "the file with the vectors is missing" in " ".join(app.text().split())
 
 
 async def test_a_run_of_an_interrupted_session_without_its_baseline_says_so() -> None:
