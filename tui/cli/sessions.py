@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,6 @@ from srm_explorer.engine.runs.trash import (
 from srm_explorer.engine.session import is_listed, load_session, save_session
 from srm_explorer.engine.session.export import KeyStyle, chosen_site, export, exported, metadata_beside
 from srm_explorer.engine.session.standing import Standing
-from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import (
     count,
     drawn,
@@ -53,7 +52,7 @@ from srm_explorer.tui.cli.output import (
     visible,
     when,
 )
-from srm_explorer.tui.cli.tables import say_tables
+from srm_explorer.tui.cli.tables import Output, say_tables
 from srm_explorer.tui.sessions.list_model import SessionList
 from srm_explorer.tui.sessions.row import Row, Summary
 from srm_explorer.tui.sessions.summary import Hit, TextIndex
@@ -344,85 +343,78 @@ def export_survey(session: str, csv_file: Path | None, parquet_file: Path | None
 def diff_command(
     session: str,
     others: Sequence[str],
-    plane: int,
-    groups: tuple[str, str] | None,
-    a_group: str | None,
-    b_group: str | None,
-    resamples: int,
-    seed: int,
-    family: str | None,
-    held_out: bool,
+    settings: dict[str, Any],
     chart: CompareView | None,
     size: tuple[int | None, int | None],
-    csv_file: Path | None,
-    as_json: bool,
-    file: FigureFile | None,
+    out: Output,
 ) -> None:
     """Print what each of several sessions did and each less the first; of two, or one, the difference of two groups.
 
     Where two sessions have no axes in common, what needs them is a note, not a refusal, unless it was asked for.
+
+    Args:
+        settings: as `compare_study` takes them, but for the other session.
+        chart: drawn too, in a size or as large as the terminal.
     """
     files = [paths.session_path(name) for name in (session, *others)]
-    named = bool(groups or a_group or b_group or held_out)
+    named = any(settings[name] for name in ("groups", "a_group", "b_group", "held_out"))
     if named and len(files) > 2:
         what = "groups and halves are compared of two sessions, or within one"
         raise ExplorerError(what, remedy="name two sessions, or leave --groups and --held-out out")
     opened = [load_session(path) for path in files]
-    arguments = {
-        "other": str(files[1]) if others else None,
-        "plane": plane,
-        "groups": None if groups is None else list(groups),
-        "a_group": a_group,
-        "b_group": b_group,
-        "resamples": resamples,
-        "seed": seed,
-        "family": family,
-        "held_out": held_out or None,
-    }
     findings: dict[str, Any] = {}
     told: list[str] = []
     if len(files) < 3:
         try:
-            findings = marked(compare_study(opened[0], arguments), opened[0])
+            compared = compare_study(opened[0], {**settings, "other": str(files[1]) if others else None})
+            findings = marked(compared, opened[0])
         except ExplorerError as error:
             if not others or named:
                 raise
             told.append(f"no difference of curves: {error}")
     several: dict[str, Any] = {}
     if others:
-        several = compare_sessions(opened, plane=plane, resamples=resamples, seed=seed, family=family or FAMILY)
+        of_all = {name: settings[name] for name in ("plane", "resamples", "seed")}
+        several = compare_sessions(opened, **of_all, family=settings["family"] or FAMILY)
     tables = [*tables_in(findings)]
     known = {table.name for table in tables}
     tables += [figure for figure in tables_in(several) if figure.name not in known]
     for line in dict.fromkeys(map(exploratory_line, opened)):
         tables = [figure.noted(line) for figure in tables]
-    if csv_file is not None and findings:
-        curves = curves_table_of(findings).noted(exploratory_line(opened[0]))
-        say_tables((curves,), form="csv", file=csv_file)
-    elif csv_file is not None:
-        say_tables(tables, form="csv", file=csv_file)
-    usual = "baseline" if not others else a_group or b_group or ""
-    pair = groups or ((a_group or usual, b_group or usual) if a_group or b_group else None)
-    state = None if chart is None and file is None else _compared(files, chart or "counts", plane, pair)
-    if state is not None and chart is not None and not as_json:
-        say(drawn(state.scene(*screen_size(*size)).picture), "")
+    if out.csv is not None:
+        written = [curves_table_of(findings).noted(exploratory_line(opened[0]))] if findings else tables
+        say_tables(written, form="csv", file=out.csv)
+    state = None
+    if chart is not None or out.figure is not None:
+        state = _compared(files, chart or "counts", settings["plane"], _pair(settings, bool(others)))
+        if chart is not None and not out.as_json:
+            say(drawn(state.scene(*screen_size(*size)).picture), "")
     further = {key: findings[key] for key in ("plane", "curves", "family", "other_family") if key in findings}
     further |= {key: several[key] for key in ("names", "families") if key in several}
-    say_tables(tables, form="json" if as_json else "text", most=MOST_ROWS, further={**further, **_refused(told)})
-    for line in told if not as_json else ():
-        note(line)
-    if csv_file is not None and not as_json:
-        what = f"curves of {findings['plane']}" if findings else "tables"
-        note(f"the {what} written to {csv_file}")
-    if file is not None and state is not None:
-        file.write(state.figure(), state.heading, quiet=as_json)
+    further |= {"refused": told} if told else {}
+    say_tables(tables, form="json" if out.as_json else "text", most=MOST_ROWS, further=further)
+    if not out.as_json:
+        for line in told:
+            note(line)
+        if out.csv is not None:
+            what = f"curves of {findings['plane']}" if findings else "tables"
+            note(f"the {what} written to {visible(str(out.csv))}")
+    if out.figure is not None and state is not None:
+        out.figure.write(state.figure(), state.heading, quiet=out.as_json)
 
 
 MOST_ROWS = 60
 
 
-def _refused(told: list[str]) -> dict[str, list[str]]:
-    return {"refused": told} if told else {}
+def _pair(settings: Mapping[str, Any], has_others: bool) -> tuple[str, str] | None:
+    """The two groups that are named, one of them perhaps by default."""
+    a_group, b_group = settings["a_group"], settings["b_group"]
+    if settings["groups"]:
+        return settings["groups"][0], settings["groups"][1]
+    if not (a_group or b_group):
+        return None
+    usual = (a_group or b_group) if has_others else "baseline"
+    return a_group or usual, b_group or usual
 
 
 def _compared(files: list[Path], chart: CompareView, plane: int, pair: tuple[str, str] | None) -> CompareState:
@@ -447,7 +439,7 @@ def ledger_command(session: str, as_json: bool) -> None:
     """Print the tests that were computed on a session, a line an entry, and the sizes of their families."""
     opened = load_session(paths.session_path(session))
     findings = ledger_study(opened, {})
-    say_tables(tables_in(findings), form="json" if as_json else "text", further={"session": opened.name})
+    Output(None, as_json).tell(opened, findings, "")
 
 
 _MOST_SHOWN = 10

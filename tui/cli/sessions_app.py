@@ -160,9 +160,12 @@ def diff_sessions(
     as_json: Json = False,
 ) -> None:
     """Compare up to eight sessions, of any neurons and models, or two groups of one: effects, curves, experiments."""
-    chosen = (plane, groups, a_group, b_group, resamples, seed, family, held_out)
-    file = cli.figures.FigureFile.of(figure, column)
-    cli.sessions.diff_command(session, others or [], *chosen, chart, (width, height), csv, as_json, file)
+    settings = {
+        "plane": plane, "groups": None if groups is None else list(groups), "a_group": a_group, "b_group": b_group,
+        "resamples": resamples, "seed": seed, "family": family, "held_out": held_out or None,
+    }  # fmt: skip
+    out = cli.tables.Output.of(csv, as_json, figure, column)
+    cli.sessions.diff_command(session, others or [], settings, chart, (width, height), out)
 
 
 @sessions_app.command("ledger")
