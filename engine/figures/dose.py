@@ -210,43 +210,59 @@ def dose_figure(
             panels.append(_residual_panel(Curve(label, values, y - predicted), name, is_phase=key == "phase"))
             continue
         level = None if baseline is None else _quantities(baseline, threshold)[index]
-        reference = math.nan if level is None else level
-        is_phase = key == "phase"
-        others = () if predicted is None else (DoseSeries(Curve(ARITHMETIC, values, predicted, dashed=True), None, ""),)
-        panel_bands = _bands(label, bands, key, threshold, ordered)
-        ends = [end for band in panel_bands for end in (*band.low.tolist(), *band.high.tolist())]
-        reached = (*y.tolist(), reference, *(value for other in others for value in other.curve.y.tolist()), *ends)
-        panels.append(
-            DosePanel(
-                label=name,
-                curve=Curve(label, values, y),
-                baseline=reference if math.isfinite(reference) else None,
-                axis=PHASE_AXIS if is_phase else axis_from_zero(reached, most=4),
-                connected=not is_phase,
-                others=others,
-                bands=panel_bands,
-            )
-        )
-    prompts = max((step.group.n_prompts for step in ordered), default=0)
-    runs = sum(step.group.n_runs for step in ordered)
-    bars = ("┆ 95 % band over the values",) if any(panel.bands for panel in panels) else ()
-    minus = (f"observed {MINUS} arithmetic",) if residual else ()
-    row = LegendRow(f"{runs:,}", note=minus[0] if minus else "")
-    legend = [LegendEntry(label, "pooled", (*minus, _counts(prompts, runs), *bars), row=row)]
-    if baseline is not None and not residual:
-        group = baseline.group
-        row = LegendRow(f"{group.n_runs:,}")
-        legend.append(LegendEntry(group.label, "baseline", (_counts(group.n_prompts, group.n_runs),), row=row))
-    if any(panel.others for panel in panels):
-        legend.append(LegendEntry(ARITHMETIC, "arithmetic", (), row=LegendRow()))
+        of_panel = _bands(label, bands, key, threshold, ordered)
+        panels.append(_panel(Curve(label, values, y), name, level, predicted, of_panel, is_phase=key == "phase"))
     return DoseFigure(
         title=title,
         value_label=value_label,
         values=round_axis(values.tolist(), most=5),
         panels=tuple(panels),
-        legend=tuple(legend),
+        legend=_legend(label, ordered, None if residual else baseline, panels, residual=residual),
         warnings=warnings_of(step.group.sweep for step in everything),
     )
+
+
+def _panel(
+    curve: Curve,
+    name: str,
+    level: float | None,
+    predicted: NDArray[np.float64] | None,
+    bands: tuple[CurveBand, ...],
+    *,
+    is_phase: bool,
+) -> DosePanel:
+    """A panel of what was observed, beside the baseline's level and what is predicted."""
+    reference = math.nan if level is None else level
+    others = () if predicted is None else (DoseSeries(Curve(ARITHMETIC, curve.x, predicted, dashed=True), None, ""),)
+    ends = [end for band in bands for end in (*band.low.tolist(), *band.high.tolist())]
+    reached = (*curve.y.tolist(), reference, *(value for other in others for value in other.curve.y.tolist()), *ends)
+    return DosePanel(
+        label=name,
+        curve=curve,
+        baseline=reference if math.isfinite(reference) else None,
+        axis=PHASE_AXIS if is_phase else axis_from_zero(reached, most=4),
+        connected=not is_phase,
+        others=others,
+        bands=bands,
+    )
+
+
+def _legend(
+    label: str, steps: Sequence[DoseStep], baseline: DoseStep | None, panels: Sequence[DosePanel], *, residual: bool
+) -> tuple[LegendEntry, ...]:
+    prompts = max((step.group.n_prompts for step in steps), default=0)
+    runs = sum(step.group.n_runs for step in steps)
+    bars = ("┆ 95 % band over the values",) if any(panel.bands for panel in panels) else ()
+    minus = (f"observed {MINUS} arithmetic",) if residual else ()
+    row = LegendRow(f"{runs:,}", note=minus[0] if minus else "")
+    legend = [LegendEntry(label, "pooled", (*minus, _counts(prompts, runs), *bars), row=row)]
+    if baseline is not None:
+        group = baseline.group
+        row = LegendRow(f"{group.n_runs:,}")
+        legend.append(LegendEntry(group.label, "baseline", (_counts(group.n_prompts, group.n_runs),), row=row))
+    if any(panel.others for panel in panels):
+        legend.append(LegendEntry(ARITHMETIC, "arithmetic", (), row=LegendRow()))
+    return tuple(legend)
 
 
 def _counts(prompts: int, runs: int) -> str:

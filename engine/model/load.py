@@ -210,47 +210,10 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         digest = _weights_sha256(model)
         model = _place(model, placement, spec.name)
         unwrapped = _unwrapped(model, placement, spec.name, min(len(tokenizer.raw), n_vocab or len(tokenizer.raw)))
-        try:
-            bridge: Any = TransformerBridge.boot_transformers(
-                source, hf_model=model, tokenizer=copy.deepcopy(tokenizer.raw), device=placement.home, dtype=dtype
-            )
-        except _REFUSALS as error:
-            if device_fault(error):
-                raise
-            is_known = "supported architecture" not in first_line(error)
-            raise ExplorerError(
-                f"TransformerLens {metadata.version('transformer-lens')} cannot wrap {files.architecture}"
-                + (f": {first_line(error)}" if is_known else ", which it does not know"),
-                where=spec.name,
-                remedy="choose a decoder-only model it supports",
-            ) from error
-    _drop_absent(bridge.original_model)
-    config = bridge.cfg
-    if config.n_layers < 1 or "blocks.0.hook_resid_post" not in bridge.hook_dict:
-        raise ExplorerError(
-            f"{type(model).__name__} is no stack of blocks that add to one residual stream",
-            where=spec.name,
-            remedy="choose a model of another family",
-        )
-    widths = tuple(_neurons(bridge, layer) for layer in range(config.n_layers))
-    counts = Counter(width for width in widths if width)
-    d_mlp = counts.most_common(1)[0][0] if counts else int(config.d_mlp)
-    heads = tuple(_head_width(bridge, layer) for layer in range(config.n_layers))
+        bridge = _wrapped(model, files, tokenizer, placement, dtype, spec.name)
     # The router of layers on the disk, and what the experts are sent, are read where nothing is at hand.
     experts = {} if placement.on_disk else _experts(bridge)
-    shape = ModelShape(
-        name=spec.name,
-        n_layers=config.n_layers,
-        d_model=config.d_model,
-        d_mlp=d_mlp,
-        n_ctx=min(config.n_ctx, _alike_positions(model.config) or config.n_ctx),
-        centres=not config.uses_rms_norm and config.normalization_type in ("LN", "LNPre"),
-        mlp_widths=() if set(widths) == {d_mlp} else widths,
-        n_heads=config.n_heads if any(heads) else 0,
-        head_widths=heads if any(heads) else (),
-        experts=tuple(_size(experts.get(layer)) for layer in range(config.n_layers)) if experts else (),
-        unreached_experts="" if experts else unreached_experts(bridge.blocks),
-    )
+    shape = _shape_of(bridge, model, spec.name, experts)
     bring_home(bridge.blocks, placement)
     blocks = Blocks(bridge.original_model, list(bridge.blocks), bridge.hook_dict)
     is_demo = Path(source) == paths.demo_model_folder()
@@ -272,6 +235,55 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         tf32=spec.tf32 and device.type == "cuda",
         unused=unused,
         unwrapped=unwrapped,
+    )
+
+
+def _wrapped(
+    model: Any, files: ModelFiles, tokenizer: Tokenizer, placement: Placement, dtype: torch.dtype, name: str
+) -> Any:
+    """A model behind TransformerLens' bridge; ExplorerError for one that it cannot wrap, or that has other blocks."""
+    try:
+        bridge: Any = TransformerBridge.boot_transformers(
+            files.source, hf_model=model, tokenizer=copy.deepcopy(tokenizer.raw), device=placement.home, dtype=dtype
+        )
+    except _REFUSALS as error:
+        if device_fault(error):
+            raise
+        is_known = "supported architecture" not in first_line(error)
+        raise ExplorerError(
+            f"TransformerLens {metadata.version('transformer-lens')} cannot wrap {files.architecture}"
+            + (f": {first_line(error)}" if is_known else ", which it does not know"),
+            where=name,
+            remedy="choose a decoder-only model it supports",
+        ) from error
+    _drop_absent(bridge.original_model)
+    if bridge.cfg.n_layers < 1 or "blocks.0.hook_resid_post" not in bridge.hook_dict:
+        raise ExplorerError(
+            f"{type(model).__name__} is no stack of blocks that add to one residual stream",
+            where=name,
+            remedy="choose a model of another family",
+        )
+    return bridge
+
+
+def _shape_of(bridge: Any, model: Any, name: str, experts: Mapping[int, Experts]) -> ModelShape:
+    config = bridge.cfg
+    widths = tuple(_neurons(bridge, layer) for layer in range(config.n_layers))
+    counts = Counter(width for width in widths if width)
+    d_mlp = counts.most_common(1)[0][0] if counts else int(config.d_mlp)
+    heads = tuple(_head_width(bridge, layer) for layer in range(config.n_layers))
+    return ModelShape(
+        name=name,
+        n_layers=config.n_layers,
+        d_model=config.d_model,
+        d_mlp=d_mlp,
+        n_ctx=min(config.n_ctx, _alike_positions(model.config) or config.n_ctx),
+        centres=not config.uses_rms_norm and config.normalization_type in ("LN", "LNPre"),
+        mlp_widths=() if set(widths) == {d_mlp} else widths,
+        n_heads=config.n_heads if any(heads) else 0,
+        head_widths=heads if any(heads) else (),
+        experts=tuple(_size(experts.get(layer)) for layer in range(config.n_layers)) if experts else (),
+        unreached_experts="" if experts else unreached_experts(bridge.blocks),
     )
 
 
