@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -203,7 +203,7 @@ class ResultsPane(QuietFocus, can_focus=True):
 
         A threshold and a view that nobody chose are None: those that show something are taken.
         """
-        self._new_state(theta, threshold, view, by, plane)
+        self._new_state(theta=theta, threshold=threshold, view=view, by=by, plane=plane)
         self._go(TABS.index(tab) if tab in TABS else 0)
 
     def take_session(self, session: Session | None) -> None:
@@ -477,18 +477,11 @@ class ResultsPane(QuietFocus, can_focus=True):
     def _has_runs(self) -> bool:
         return self._state is not None and self._state.record() is not None
 
-    def _new_state(
-        self,
-        theta: int = 0,
-        threshold: float | None = None,
-        view: View | None = None,
-        by: tuple[str, ...] = (),
-        plane: int = 0,
-    ) -> ResultsState:
+    def _new_state(self, **standing: Any) -> ResultsState:
         # Not imported with this module: the panes are shown before numpy is loaded.
         from srm_explorer.tui.results.state import ResultsState
 
-        self._state = ResultsState(theta, threshold, view, by, plane)
+        self._state = ResultsState(**standing)
         return self._state
 
     def _go(self, index: int) -> None:

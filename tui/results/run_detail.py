@@ -165,9 +165,7 @@ def _joined(stretches: tuple[Stretch, ...]) -> str:
 
 def row_of(session: Session, index: int) -> int | None:
     """Where the run with an index among all planned ones stands in a session; None while it is not finished."""
-    indices = np.array([run.index for run in session.runs], np.int64)
-    rows = np.flatnonzero(indices == index)
-    return int(rows[0]) if rows.size else None
+    return next((row for row, run in enumerate(session.runs) if run.index == index), None)
 
 
 @dataclass(frozen=True)
