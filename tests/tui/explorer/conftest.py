@@ -21,7 +21,7 @@ from tests.example import EXAMPLE
 from tests.waiting import until_shown
 
 Until = Callable[[Callable[[], Any], str], Awaitable[None]]
-Driven = tuple["Explored", Pilot[Any], Until]
+Drive = Callable[..., AbstractAsyncContextManager[tuple["Explored", Pilot[Any], Until]]]
 
 
 class Explored(ExplorerApp):
@@ -49,7 +49,7 @@ def painted(app: ExplorerApp) -> bool:
 
 
 @pytest.fixture
-def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Driven]]:
+def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Drive:
     """Start the app in an empty folder, wait until it is ready, and do something with it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -57,7 +57,7 @@ def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Abst
     @asynccontextmanager
     async def run(
         *, settings: Settings | None = None, size: tuple[int, int] = (160, 48), ready: bool = True, **start: Any
-    ) -> AsyncIterator[Driven]:
+    ) -> AsyncIterator[tuple[Explored, Pilot[Any], Until]]:
         app = Explored(LaunchOptions(**start), settings)
         async with app.run_test(size=size, notifications=True) as pilot:
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from srm_explorer.engine import paths
 from srm_explorer.tui.keys import known_ids
 from srm_explorer.tui.settings import load_settings, unknown_keys
 
-from .conftest import Explored
-
 OLD = Path(__file__).parents[2] / "data" / "from_0.1.0"
 
 
-async def test_an_edited_experiment_is_on_the_screen_again(drive: Callable[..., Explored]) -> None:
+async def test_an_edited_experiment_is_on_the_screen_again(drive: Any) -> None:
     drafts = paths.state_folder() / "drafts"
     drafts.mkdir(parents=True)
     shutil.copy(OLD / "draft.json", drafts / "20260101-000000-abcdef.json")

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.session import load_session
 
-from .conftest import Explored
-
 RESID = "blocks.4.hook_resid_post"
 
 
 @pytest.mark.process
-async def test_a_plane_is_made_saved_shown_and_found_again(drive: Callable[..., Explored], stored: Path) -> None:
+async def test_a_plane_is_made_saved_shown_and_found_again(drive: Any, stored: Path) -> None:
     async with drive(session=stored) as (app, pilot, until):
         controller = app.explorer.controller
         assert controller is not None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.tui.explorer.conftest import offered
 
 
-async def test_the_palette_finds_prompt_files_by_what_is_done_with_them(
-    drive: Callable[..., Any], tmp_path: Path
-) -> None:
+async def test_the_palette_finds_prompt_files_by_what_is_done_with_them(drive: Any, tmp_path: Path) -> None:
     (tmp_path / "storms.txt").write_text("It rains\nIt pours\n")
     async with drive(size=(80, 24)) as (app, pilot, until):
         for typed, entry in (("new prompt set", "N"), ("prompt file", "O")):
@@ -30,7 +27,7 @@ async def test_the_palette_finds_prompt_files_by_what_is_done_with_them(
         assert chosen[-1] == str(tmp_path / "storms.txt")
 
 
-async def test_a_start_with_prompts_shows_them_chosen(drive: Callable[..., Any], tmp_path: Path) -> None:
+async def test_a_start_with_prompts_shows_them_chosen(drive: Any, tmp_path: Path) -> None:
     (tmp_path / "storms.txt").write_text("It rains\nIt pours\n")
     async with drive(prompts=("storms.txt",), size=(80, 24)) as (app, _, until):
         await until(lambda: "storms is chosen: 2 prompts" in app.text(), "the set")

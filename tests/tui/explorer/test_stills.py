@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def begin(app: Any, monkeypatch: pytest.MonkeyPatch, *replies: str) -> Line:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 async def test_a_quiet_chart_is_a_picture_that_the_next_key_takes_away(
-    drive: Callable[..., Any], stored: Path, monkeypatch: pytest.MonkeyPatch, theme: Any
+    drive: Any, stored: Path, monkeypatch: pytest.MonkeyPatch, theme: Any
 ) -> None:
     async with drive(session=stored, settings=Settings(theme=theme, pictures="on"), size=(120, 40)) as (
         app,
@@ -111,7 +110,7 @@ async def test_a_quiet_chart_is_a_picture_that_the_next_key_takes_away(
 
 
 async def test_sixels_are_as_large_as_the_cells_and_are_painted_over(
-    drive: Callable[..., Any], stored: Path, monkeypatch: pytest.MonkeyPatch
+    drive: Any, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with drive(session=stored, settings=Settings(pictures="on"), size=(120, 40)) as (app, pilot, until):
         await until(lambda: chart_of(app).settled(), "the chart")
@@ -134,7 +133,7 @@ async def test_sixels_are_as_large_as_the_cells_and_are_painted_over(
 
 
 async def test_without_a_word_of_the_terminal_nothing_is_sent(
-    drive: Callable[..., Any], stored: Path, monkeypatch: pytest.MonkeyPatch
+    drive: Any, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with drive(session=stored, settings=Settings(pictures="off"), size=(120, 40)) as (app, pilot, until):
         await until(lambda: chart_of(app).settled(), "the chart")
