@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition
-from srm_explorer.engine.session import RunRecord, Session, Units, units_of
+from srm_explorer.engine.session import RunRecord, Session, Units, baseline_of, units_of
 from srm_explorer.engine.session.effects import Effects, RunEffects, TextScores, effects_of
 from srm_explorer.engine.stats.collapse import CollapseRule
 from srm_explorer.engine.stats.text import compression_ratio, first_divergence, text_metrics
@@ -49,11 +49,8 @@ class PairedTexts:
     @classmethod
     def of(cls, session: Session, rule: CollapseRule) -> PairedTexts:
         """Pair the runs of a session; ExplorerError where its effects are damaged."""
-        runs = session.runs
-        baseline = {(run.prompt, run.sample): row for row, run in enumerate(runs) if run.condition == 0}
         rows = np.flatnonzero((session.kinds != "control") & session.seen)
-        base = [baseline.get((runs[row].prompt, runs[row].sample), -1) for row in rows.tolist()]
-        return cls(session, effects_of(session), rule, units_of(session), rows, np.array(base, np.int64))
+        return cls(session, effects_of(session), rule, units_of(session), rows, baseline_of(session)[rows])
 
     def run(self, at: int) -> RunRecord:
         return self.session.runs[int(self.rows[at])]

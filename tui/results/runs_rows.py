@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.figures import SET, factor_columns
-from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session import PlaneRecord, Session, baseline_of
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -32,7 +32,7 @@ class RunRows:
         self.record = record
         self.conditions = [session.conditions[run.condition] for run in session.runs]
         self.factors = _factors(session)
-        self._baselines = {(r.prompt, r.sample): i for i, r in enumerate(session.runs) if r.condition == 0}
+        self._baselines: list[int] = baseline_of(session).tolist()
 
     def __len__(self) -> int:
         return len(self.session.runs)
@@ -102,8 +102,8 @@ class RunRows:
 
     def baseline_of(self, row: int) -> int | None:
         """The row of the same prompt and sample without any intervention; None where it is not finished."""
-        run = self.session.runs[row]
-        return self._baselines.get((run.prompt, run.sample))
+        base = self._baselines[row]
+        return None if base < 0 else base
 
     def first_change(self, row: int) -> int | None:
         """The first token that differs from the baseline's, from 1; None where none does, or nothing is known."""
