@@ -43,8 +43,24 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name.removesuffix("+disk"))
 
 
+def refuse_autocast() -> None:
+    """Refuse to compute within `torch.autocast`, of whoever calls from a notebook: in another precision than is told.
+
+    Raises:
+        ExplorerError: it is on for a processor or a GPU.
+    """
+    if any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")):
+        raise ExplorerError(
+            "torch.autocast is on: the model would compute in another precision",
+            where="model.dtype",
+            remedy="call it outside of autocast, with model.dtype = 'bfloat16' or 'float16' where that is meant",
+        )
+
+
 def set_tf32(allowed: bool) -> None:
-    """Allow or forbid 19-bit matrix products on CUDA; forbidden, float32 means float32."""
+    """Allow or forbid 19-bit matrix products on CUDA; forbidden, float32 means float32, on a processor always."""
+    # Somebody's "medium" is bfloat16 on processors that have it.
+    torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 

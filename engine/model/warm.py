@@ -8,7 +8,7 @@ from typing import Literal
 
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.io.lock import FileLock, JoinedLock
-from srm_explorer.engine.model.device import release_memory, set_tf32
+from srm_explorer.engine.model.device import refuse_autocast, release_memory, set_tf32
 from srm_explorer.engine.model.hub import find_model
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import SelfTest, self_test
@@ -42,6 +42,7 @@ class WarmModel:
         Raises:
             ExplorerError: as `load_model`.
         """
+        refuse_autocast()
         key = model_key(spec, base)
         if self.model is None or key != self._key:
             self._drop()

@@ -311,6 +311,21 @@ def test_ways_are_compared_in_all_of_float32_whatever_products_a_run_is_allowed(
         set_tf32(False)
 
 
+def test_float32_is_float32_also_where_a_notebook_allows_less(tiny_gpt2_folder: Path) -> None:
+    spec, warm = ModelSpec(name=str(tiny_gpt2_folder), device="cpu"), WarmModel()
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(ExplorerError, match="autocast is on"),
+    ):
+        warm.load(spec, Path(), lambda _: None)
+    try:
+        torch.set_float32_matmul_precision("medium")
+        warm.load(spec, Path(), lambda _: None)
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 def test_a_model_at_hand_computes_as_it_was_asked_to_whatever_was_loaded_since(tiny_gpt2_folder: Path) -> None:
     exact, fast = (ModelSpec(name=str(tiny_gpt2_folder), device="cpu", tf32=tf32) for tf32 in (False, True))
     warm = WarmModel()
