@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rich.cells import cell_len, chop_cells, split_graphemes
@@ -58,6 +59,35 @@ def _broadest(character: str) -> int:
         return 1
     # A tone or half a flag stands for itself where it is not joined to what is before.
     return 2 if "\U0001f1e6" <= character <= "\U0001faff" else cell_len(character)
+
+
+_TOKEN = re.compile(r"[^\W_]+|[\W_]")
+_WORTH_CUTTING = 8
+"""Characters that all names begin or end with, from which on they are left out."""
+
+
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of one list without the words that all of them begin and end with: "…seed-4…"; different ones stay so.
+
+    The word before what differs stays, which says what that is; what is short is not cut.
+    """
+    parts = [_TOKEN.findall(name) for name in names]
+    if len({*names}) < 2:
+        return tuple(names)
+
+    def alike(at: int) -> bool:
+        return len({part[at] for part in parts}) == 1
+
+    shortest = min(map(len, parts))
+    first = next((at for at in range(shortest) if not alike(at)), shortest)
+    last = next((at for at in range(shortest - first) if not alike(-1 - at)), shortest - first)
+    while first and not parts[0][first - 1].isalnum():
+        first -= 1
+    first = max(0, first - 1)
+    begin = sum(map(len, parts[0][:first]))
+    end = sum(map(len, parts[0][len(parts[0]) - last :]))
+    begin, end = (length if length >= _WORTH_CUTTING else 0 for length in (begin, end))
+    return tuple(f"{'…' * bool(begin)}{name[begin : len(name) - end]}{'…' * bool(end)}" for name in names)
 
 
 def wrapped(text: str, width: int, hang: str = "", *, hyphens: bool = False) -> list[str]:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import textwrap
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from srm_explorer.tui.text import wrapped
+from srm_explorer.tui.text import told_apart, wrapped
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf"]), max_size=80), st.integers(2, 40))
@@ -20,3 +21,30 @@ def test_wrapping_loses_nothing_and_keeps_the_width(text: str, width: int) -> No
 def test_hyphens_break_where_textwrap_breaks_them(words: list[str]) -> None:
     text = " ".join(words)
     assert wrapped(text, 16, "  ", hyphens=True) == textwrap.wrap(text, 16, subsequent_indent="  ")
+
+
+@given(
+    st.lists(st.text("ab1-_ é", max_size=24), min_size=1, max_size=5),
+    st.text("ab-", max_size=20),
+    st.text("1 -", max_size=20),
+)
+def test_names_that_are_cut_stay_as_different_as_they_were(middles: list[str], begin: str, end: str) -> None:
+    names = [f"{begin}{middle}{end}" for middle in middles]
+    shown = told_apart(names)
+    assert len(set(shown)) == len(set(names))
+    for name, cut in zip(names, shown, strict=True):
+        assert cut.removeprefix("…").removesuffix("…") in name
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["demo-neuron-219-seed-4-of-reasoning", "demo-neuron-219-seed-10-of-reasoning"], ["…seed-4…", "…seed-10…"]),
+        (["lighthouse", "lighthouse-2"], ["lighthouse", "lighthouse-2"]),
+        (["gpt2 clamped neuron 373", "gpt2 clamped neuron 373 again"], ["…373", "…373 again"]),
+        (["calm", "storm"], ["calm", "storm"]),
+        (["one-and-the-same-name", "one-and-the-same-name"], ["one-and-the-same-name"] * 2),
+    ],
+)
+def test_what_all_names_have_in_common_is_left_out_where_it_is_long(names: list[str], shown: list[str]) -> None:
+    assert list(told_apart(names)) == shown

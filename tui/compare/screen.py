@@ -335,7 +335,7 @@ class CompareScreen(Screen["Path | None"]):
         if state is None:
             return
         self._show_notes(state)
-        self.query_one(_Chart).border_title = Content(state.heading)
+        self.query_one(_Chart).border_title = Content(state.short_heading)
         # What is found by a copy is what both share: the difference by its plane and groups, sessions by their planes.
         if state.subtracts and state.inferred is None:
             self._work_out("infer", state.frozen().infer)

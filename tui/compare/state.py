@@ -75,6 +75,7 @@ from srm_explorer.tui.compare.tables import (
     summary_of,
     text_of,
 )
+from srm_explorer.tui.text import told_apart
 from srm_explorer.tui.widgets.table_render import Cell, Column
 
 
@@ -333,15 +334,27 @@ class CompareState:
         return self.comparison.names
 
     @property
+    def short_names(self) -> tuple[str, ...]:
+        """What tells the sessions apart, for where there is no room for names."""
+        return told_apart(self.names)
+
+    @property
     def heading(self) -> str:
+        return self._heading(self.names)
+
+    @property
+    def short_heading(self) -> str:
+        return self._heading(self.short_names)
+
+    def _heading(self, names: Sequence[str]) -> str:
         if not self.subtracts:
-            of = " and ".join(self.names) if len(self.names) == 2 else f"{len(self.names)} sessions"
+            of = " and ".join(names) if len(names) == 2 else f"{len(names)} sessions"
             return f"{_CALLED.get(self.view, self.view)} of {of}"
         minuend, subtrahend = self.pairs[self.pair] if self.pairs else ("", "")
         of = "mean" if self.view == "mean" else "counts"
         if self.is_alone:
             return f"{of} of {self.names[0]}: {minuend} {MINUS} {subtrahend}"
-        return f"{of}: {self.names[0]} {minuend} {MINUS} {self.names[1]} {subtrahend}"
+        return f"{of}: {names[0]} {minuend} {MINUS} {names[1]} {subtrahend}"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -439,7 +452,7 @@ class CompareState:
     def number_columns(self) -> tuple[Column, ...]:
         if self.subtracts:
             return COLUMNS
-        labels = [cell_len(f"{WIDEST_MARK} {group.label}") for group in self.groups]
+        labels = [cell_len(f"{WIDEST_MARK} {self._short(group)}") for group in self.groups]
         longest = min(LONGEST_LABEL, max([len("group"), *labels]))
         return (
             # The name is whole as long as a column beside it can go.
@@ -461,7 +474,7 @@ class CompareState:
             # Where room is short, a session is its marker.
             name, value = Column("name", "session", least=1), Column("is", "is", least=12, share=2)
             return Column("field", "field", width=width), name, value
-        sides = zip(("old", "new"), self.names, strict=True)
+        sides = zip(("old", "new"), self.short_names, strict=True)
         return Column("field", "field", width=width), *(Column(key, name, least=8) for key, name in sides)
 
     @property
@@ -472,6 +485,9 @@ class CompareState:
     @property
     def difference_rows(self) -> tuple[dict[str, Cell], ...]:
         """What differs between the experiments, a row a field, or one a field and session where they are many."""
+        return self._difference_rows(self.short_names)
+
+    def _difference_rows(self, names: Sequence[str]) -> tuple[dict[str, Cell], ...]:
         fields = self.comparison.fields()
         if not fields:
             return ({"field": SAME},)
@@ -480,7 +496,7 @@ class CompareState:
         return tuple(
             {
                 "field": field if not at else "",
-                "name": (f"{session_style(at).marker} {self.names[at]}", session_look(at)),
+                "name": (f"{session_style(at).marker} {names[at]}", session_look(at)),
                 "is": value,
             }
             for field, *values in fields
@@ -494,13 +510,18 @@ class CompareState:
     def numbers(self) -> tuple[GroupNumbers, ...]:
         return compared_numbers(self.groups, self.theta, self.threshold) if self.groups else ()
 
-    def number_cell(self, row: int, key: str) -> Cell:
+    def _short(self, group: SweptGroup) -> str:
+        """A group's name by what tells its session apart."""
+        session = group.session or 0
+        return f"{self.short_names[session]}{group.label.removeprefix(self.names[session])}"
+
+    def number_cell(self, row: int, key: str, *, is_whole: bool = False) -> Cell:
         if self.subtracts:
             what, value, interval = self._difference()[row]
             return {"what": what, "value": value, "interval": interval}[key]
         group, swept = self.numbers()[row], self.groups[row]
         session = swept.session or 0
-        label = f"{session_style(session, swept.role).marker} {group.label}"
+        label = f"{session_style(session, swept.role).marker} {group.label if is_whole else self._short(swept)}"
         cells: dict[str, Callable[[], Cell]] = {
             "label": lambda: (label, session_look(session)),
             "runs": lambda: f"{group.n_runs:,}",
@@ -518,14 +539,15 @@ class CompareState:
             return self.chart(width, height, colour=False)
         if part == "differences" and len(self.names) == 2:
             return "\n".join(self.comparison.differences or (SAME,))
+        effects = self.effects if self.compared is None else effect_rows(self.compared, self.names)
         tables = {
-            "effects": ("Effects", effect_columns(self.effects), [row.cells for row in self.effects]),
-            "differences": ("Differences", self.difference_columns, self.difference_rows),
+            "effects": ("Effects", effect_columns(effects), [row.cells for row in effects]),
+            "differences": ("Differences", self.difference_columns, self._difference_rows(self.names)),
             "numbers": (
                 f"Numbers at {self.caption}",
                 self.number_columns,
                 [
-                    {c.key: self.number_cell(row, c.key) for c in self.number_columns}
+                    {c.key: self.number_cell(row, c.key, is_whole=True) for c in self.number_columns}
                     for row in range(self.number_count)
                 ],
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -25,6 +26,7 @@ from srm_explorer.engine.figures import (
     three_digits,
 )
 from srm_explorer.tui.charts.palette import session_look, session_style
+from srm_explorer.tui.text import told_apart
 from srm_explorer.tui.widgets.table_render import Cell, Column
 
 LEAST_NAME = 14
@@ -67,9 +69,14 @@ class EffectRow:
     details: tuple[str, ...] = ()
 
 
-def effect_rows(compared: ComparedSessions) -> tuple[EffectRow, ...]:
-    """The rows, the numbers of a column under one another, each with its interval."""
+def effect_rows(compared: ComparedSessions, names: Sequence[str] | None = None) -> tuple[EffectRow, ...]:
+    """The rows, the numbers of a column under one another, each with its interval.
+
+    Args:
+        names: what the sessions are called in them; by default what tells them apart, whole below the table.
+    """
     first = compared.names[0]
+    names = told_apart(compared.names) if names is None else names
     numbers: list[dict[str, Estimate | str | None]] = []
     heads: list[tuple[int, str, dict[str, Cell], tuple[str, ...]]] = []
     for at, (each, beyond) in enumerate(zip(compared.measured, compared.beyond, strict=True)):
@@ -89,7 +96,7 @@ def effect_rows(compared: ComparedSessions) -> tuple[EffectRow, ...]:
         further: dict[str, Cell] = {"plane": plane, "done": done}
         if beyond.pair is not None and beyond.pair.p is not None:
             further["p"] = cell_text(beyond.pair.p, "p")
-        heads.append((at, each.name, further, (f"{each.name}: {done}; {plane}", *dict.fromkeys(missing.values()))))
+        heads.append((at, names[at], further, (f"{each.name}: {done}; {plane}", *dict.fromkeys(missing.values()))))
     for at, name in enumerate(compared.names[1:], 1):
         lines = [line for line in compared.against if line.name == name]
         told = {_OF_AGAINST[line.measure]: line.estimate or _REFUSED for line in lines if line.measure in _OF_AGAINST}
@@ -97,7 +104,7 @@ def effect_rows(compared: ComparedSessions) -> tuple[EffectRow, ...]:
         tested = next((line.p for line in lines if _OF_AGAINST.get(line.measure) == "shift"), None)
         further = {} if tested is None else {"p": cell_text(tested, "p")}
         how = dict.fromkeys(f"{line.measure}: {line.refused or line.how}" for line in lines if line.refused or line.how)
-        heads.append((at, f"{MINUS} {session_style(0).marker} {name}", further, (f"{name} {MINUS} {first}", *how)))
+        heads.append((at, f"{MINUS} {session_style(0).marker} {names[at]}", further, (f"{name} {MINUS} {first}", *how)))
     width = {key: max([cell_len(_value(told.get(key), key)) for told in numbers], default=0) for key, _ in _MEASURES}
     rows: list[EffectRow] = []
     for (at, label, further, details), told in zip(heads, numbers, strict=True):

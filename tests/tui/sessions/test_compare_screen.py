@@ -95,6 +95,21 @@ async def test_views_go_round_and_each_shows_both_sessions(two: Any, drive: Any)
         await until(lambda: "not scored: press w" in app.text(), "the view before")
 
 
+async def test_names_that_are_alike_are_told_apart_where_they_have_no_room(shelf: Any, drive: Any) -> None:
+    names = [f"demo-neuron-219-layer-4-clamped-seed-{seed}-of-reasoning" for seed in (4, 11)]
+    for name in names:
+        shelf.save(name)
+    async with drive(opened(shelf, *names), 80, 24) as (app, pilot, until):
+        await until(lambda: "counts of …seed-4… and …seed-11…" in app.text(), "the heading of the chart")
+        await pilot.press("tab")
+        await until(lambda: "● …seed-4…" in app.text() and "▲ …seed-11…" in app.text(), "the rows of the effects")
+        assert f"{names[0]}: " in app.text(), "below the table it is whole"
+        await pilot.press("tab")
+        await until(lambda: "▲ …seed-11… · clamped" in app.text(), "the rows of the numbers")
+        # Of what is copied other places hold the names.
+        assert all(name in app.screen._state.text(part, 80, 24) for name in names for part in ("effects", "numbers"))
+
+
 async def test_swapped_sessions_change_places_everywhere(two: Any, drive: Any) -> None:
     async with drive(opened(two)) as (app, pilot, until):
         await until(lambda: "calm and storm" in app.text())
