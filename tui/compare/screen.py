@@ -121,7 +121,7 @@ class CompareScreen(Screen["Path | None"]):
             id="compare.export",
             tooltip="Write a figure for a paper, a screenshot or text of the chart, or its numbers",
         ),
-        Binding("question_mark", "help", "help", id="compare.help", tooltip="Keys and words"),
+        Binding("question_mark,f1", "help", "help", id="compare.help", tooltip="Keys and words"),
         Binding("escape,q", "leave", "back", id="compare.leave", tooltip="Back to the sessions"),
     ]
 

@@ -186,7 +186,7 @@ class Presets(ModalScreen[ChosenSpec | None]):
     """
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (90, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "help", id="presets.help", tooltip="Keys and words"),
+        Binding("question_mark,f1", "help", "help", id="presets.help", tooltip="Keys and words"),
         Binding("escape,q", "leave", "Leave it", id="presets.leave", tooltip="Keep the experiment as it is"),
     ]
 

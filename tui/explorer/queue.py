@@ -49,7 +49,7 @@ class QueueScreen(ModalScreen[Path | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x,delete", "prune", "take off", id="queue.prune", tooltip="Take the waiting job off the queue"),
         Binding("y", "copy", "copy", show=False, id="queue.copy", tooltip="Copy the path of its session"),
-        Binding("question_mark", "help", "help", id="queue.help", tooltip="Keys and words"),
+        Binding("question_mark,f1", "help", "help", id="queue.help", tooltip="Keys and words"),
         Binding("escape,q,Q", "leave", "back", id="queue.leave", tooltip="Go back"),
     ]
 

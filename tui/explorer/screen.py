@@ -138,7 +138,7 @@ class ExplorerScreen(Screen[None]):
             tooltip="Drain and restart the worker",
         ),
         Binding(
-            "question_mark", "help", "help", id="help", tooltip="Keys of the pane in focus, and what the words mean"
+            "question_mark,f1", "help", "help", id="help", tooltip="Keys of the pane in focus, and what the words mean"
         ),
         Binding("q", "app.leave", "quit", id="quit", tooltip="Leave; a run goes on without the screen"),
     ]

@@ -70,7 +70,7 @@ class RunView(Screen[int]):
         Binding("pageup", "scroll(-10)", "", id="run.page-up", show=False, tooltip="Scroll a page up"),
         Binding("pagedown", "scroll(10)", "", id="run.page-down", show=False, tooltip="Scroll a page down"),
         Binding("y", "copy", "copy", id="run.copy", tooltip="Copy prompt, texts and numbers"),
-        Binding("question_mark", "help", "help", id="run.help", tooltip="Keys and words"),
+        Binding("question_mark,f1", "help", "help", id="run.help", tooltip="Keys and words"),
         Binding("escape,q", "leave", "back", id="run.leave", tooltip="Back to the table"),
     ]
 

@@ -25,6 +25,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.dialogs import BOX, Completion, about_completion, complete
+from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class ImportScreen(ModalScreen[Path | None]):
     }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "help", "help", id="import.help", tooltip="Keys"),
         Binding("escape", "leave", "leave it", id="import.leave", tooltip="Cancel the import, or close the box"),
         Binding(
             "enter", "start", "import or open", id="import.start", tooltip="Import the files, then open the session"
@@ -161,6 +163,9 @@ class ImportScreen(ModalScreen[Path | None]):
 
     def action_step(self, by: int) -> None:
         self.focus_next(Input) if by > 0 else self.focus_previous(Input)
+
+    def action_help(self) -> None:
+        push_help(self, "the import")
 
     def action_start(self) -> None:
         """Import what is typed; open what was made."""

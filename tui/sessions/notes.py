@@ -17,6 +17,7 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.io.lock import FileLock, LockedError
 from srm_explorer.tui.backend.autosave import AutoSaver
 from srm_explorer.tui.backend.background import Background
+from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.table_render import one_line
 
@@ -38,6 +39,7 @@ class NotesScreen(Screen[str | None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "help", "help", id="notes.help", tooltip="Keys"),
         Binding("escape", "leave", "save and go back", id="notes.leave", tooltip="Save the notes and go back"),
         Binding("f2,ctrl+s", "save", "save", id="notes.save", tooltip="Save the notes into the session"),
         Binding("f4", "drop", "drop the changes", id="notes.drop", tooltip="Go back to the notes as they were saved"),
@@ -97,7 +99,7 @@ class NotesScreen(Screen[str | None]):
 
     def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
         """Whether an action would change something: what is saved already is neither saved again nor dropped."""
-        return action == "leave" or (self._session is not None and self._text != self._session.notes)
+        return action in ("leave", "help") or (self._session is not None and self._text != self._session.notes)
 
     @property
     def _text(self) -> str:
@@ -109,6 +111,9 @@ class NotesScreen(Screen[str | None]):
         if self._draft is not None:
             self._draft.keep(self._text)
             self.query_one(StatusLine).said = ("", "plain")
+
+    def action_help(self) -> None:
+        push_help(self, "notes")
 
     def action_drop(self) -> None:
         if self._session is not None and self._draft is not None:

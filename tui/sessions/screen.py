@@ -100,7 +100,7 @@ class SessionsScreen(Screen[Chosen | None]):
             "T", "trash", "trash list", id="sessions.show-trash", tooltip="List the trash: bring back, delete for good"
         ),
         Binding("y", "act('copy')", "copy", id="sessions.copy", show=False, tooltip="Copy the path of its file"),
-        Binding("question_mark", "help", "help", id="sessions.help", tooltip="Keys and words"),
+        Binding("question_mark,f1", "help", "help", id="sessions.help", tooltip="Keys and words"),
         Binding("escape,q", "leave", "back", id="sessions.leave", tooltip="Show all again, or go back"),
     ]
 

@@ -115,7 +115,7 @@ class TrashScreen(Screen[Path | None]):
         Binding("D,delete", "delete", "delete", id="trash.delete", tooltip="Delete it for good, when confirmed"),
         Binding("E", "empty", "empty", id="trash.empty", tooltip="Delete all of it for good, when confirmed"),
         Binding("y", "copy", "copy", id="trash.copy", show=False, tooltip="Copy the path of its folder"),
-        Binding("question_mark", "help", "help", id="trash.help", tooltip="Keys and words"),
+        Binding("question_mark,f1", "help", "help", id="trash.help", tooltip="Keys and words"),
         Binding("escape,q,T", "leave", "back", id="trash.leave", tooltip="Back to the sessions"),
     ]
 

@@ -55,7 +55,7 @@ class Help(ModalScreen[None]):
         Binding("k,up", "scroll(-1)", "up", id="help.up", show=False, tooltip="Scroll a line up"),
         Binding("pagedown,space", "page(1)", "page down", id="help.page-down", show=False, tooltip="A page down"),
         Binding("pageup", "page(-1)", "page up", id="help.page-up", show=False, tooltip="A page up"),
-        Binding("escape,question_mark,q", "leave", "close", id="help.leave", tooltip="Close the help"),
+        Binding("escape,question_mark,f1,q", "leave", "close", id="help.leave", tooltip="Close the help"),
     ]
 
     def __init__(

@@ -14,6 +14,7 @@ from srm_explorer.engine.session import load_session
 from srm_explorer.tui.backend.events import RunGrew, WorkerSeen
 from srm_explorer.tui.keys import offered
 from srm_explorer.tui.results.pane import TABS
+from srm_explorer.tui.widgets.help import Help
 from srm_explorer.tui.widgets.status import Hint, StatusLine, chosen_hints, shortened
 
 from .conftest import painted
@@ -257,6 +258,12 @@ async def test_a_letter_of_a_text_is_no_key(drive: Any, stored: Path) -> None:
             assert "enter" in told(app)
             assert not [key for key in told(app) if len(key) == 1 or key in ("plus", "minus", "question_mark", "space")]
             assert app.focused is field
+            if opened != ("s",):
+                assert "f1" in told(app), "where ? is a letter"
+                await pilot.press("f1")
+                await until(lambda: isinstance(app.screen, Help), "the help")
+                await pilot.press("f1")
+                await until(lambda field=field: app.focused is field, "back in the text")
 
 
 async def test_a_click_on_an_item_is_its_key(drive: Any, stored: Path) -> None:

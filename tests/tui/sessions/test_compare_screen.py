@@ -99,7 +99,7 @@ async def test_names_that_are_alike_are_told_apart_where_they_have_no_room(shelf
     names = [f"demo-neuron-219-layer-4-clamped-seed-{seed}-of-reasoning" for seed in (4, 11)]
     for name in names:
         shelf.save(name)
-    async with drive(opened(shelf, *names), 80, 24) as (app, pilot, until):
+    async with drive(opened(shelf, *names), size=(80, 24)) as (app, pilot, until):
         await until(lambda: "counts of …seed-4… and …seed-11…" in app.text(), "the heading of the chart")
         await pilot.press("tab")
         await until(lambda: "● …seed-4…" in app.text() and "▲ …seed-11…" in app.text(), "the rows of the effects")
