@@ -19,6 +19,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.fields import Bos
 from srm_explorer.engine.model.hub import fetch_model
 from srm_explorer.engine.prompts import Turns
+from srm_explorer.engine.prompts.prompt_set import shown
 
 
 class SaysFeeding(Protocol):
@@ -210,6 +211,7 @@ class Tokenizer:
         if plain and behind and feeding.prepend_bos == "auto":
             added = f"the tokenizer adds `{self.decode(behind)}` behind every prompt, and the model writes on after it"
             noted.append(f"{added}: prepend_bos = 'once' or false leaves it out")
+        noted += self._remarks_of_altered([str(text) for text in plain])
         if plain and feeding.system is not None:
             noted.append("prompts.system does not reach plain texts: chat_template = true renders them too")
         if any(rendered):
@@ -217,6 +219,19 @@ class Tokenizer:
                 [content for content, is_chat in zip(contents, rendered, strict=True) if is_chat]
             )
         return noted
+
+    def _remarks_of_altered(self, texts: Sequence[str]) -> list[str]:
+        """Say which texts the ids do not stand for: characters that it does not know, or turns into others."""
+        altered = [(text, fed) for text in texts if _unspaced(fed := self.decode(self._bare(text))) != _unspaced(text)]
+        if not altered:
+            return []
+        written, fed = (side.strip() for side in altered[0])
+        alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(written, fed, strict=False)))
+        start = max(0, alike - _BEFORE)
+        which = f"{shown(written[start:])} becomes {shown(fed[start:])}"
+        count = len(altered)
+        many = f"{count:,} prompts are not fed as they are" if count > 1 else "a prompt is not fed as it is"
+        return [f"{many} written, for this tokenizer alters some characters or does not know them: {which}"]
 
     def _remarks_of_template(self, contents: Sequence[str | Turns]) -> list[str]:
         noted: list[str] = []
@@ -320,6 +335,15 @@ class Tokenizer:
         backend = getattr(self.raw, "backend_tokenizer", None)
         state = backend.to_str() if backend is not None else json.dumps(self.raw.get_vocab(), sort_keys=True)
         return hashlib.sha256(state.encode()).hexdigest()
+
+
+_BEFORE = 12
+"""Characters that are shown before the first that is another."""
+
+
+def _unspaced(text: str) -> str:
+    """A text without blanks, of which some tokenizers drop or add some."""
+    return "".join(text.split())
 
 
 def _begins_with(ids: Sequence[int], start: Sequence[int]) -> bool:

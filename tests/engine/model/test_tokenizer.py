@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
@@ -215,6 +215,20 @@ def test_ids_beyond_the_tokenizer_are_shown_as_numbers(tiny_gpt2: LoadedModel) -
     assert tokenizer.pieces([*ids, beyond])[-1] == f"[{beyond}]"
     assert tokenizer.decode([]) == ""
     assert [token_caption(beyond, tokenizer.decode([beyond])), token_caption(7, " a")] == [f"#{beyond}", "' a'"]
+
+
+def test_prompts_of_which_the_ids_are_no_record_are_remarked_with_where_they_part() -> None:
+    backend = Backend(models.WordLevel({"<unk>": 0, "the": 1, "door": 2, "opened": 3}, unk_token="<unk>"))
+    backend.normalizer, backend.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    tokenizer = Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>"), frozenset())
+    feeding = Feeding(prepend_bos=False)
+    assert tokenizer.remarks(["the door", " the  door opened"], feeding) == []
+    (unknown,) = tokenizer.remarks(["the door", "the door opened → the"], feeding)
+    assert unknown.startswith("a prompt is not fed as it is written, ")
+    assert unknown.endswith("`door opened → the` becomes `door opened <unk> the`")
+    (lowered,) = tokenizer.remarks(["The door", "the Door"], feeding)
+    assert lowered.startswith("2 prompts are not fed as they are written, ")
+    assert lowered.endswith("`The door` becomes `the door`")
 
 
 def test_ids_in_a_gap_between_tokens_are_shown_as_numbers_and_tokens_behind_it_as_their_text() -> None:
