@@ -12,7 +12,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, Site
 from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
 from srm_explorer.engine.figures.arithmetic import SiteEdits
-from srm_explorer.engine.model import LoadedModel, Weights, is_written, w_in_columns, w_out_rows
+from srm_explorer.engine.model import LoadedModel, Weights, gain_after, is_written, w_in_columns, w_out_rows
 from srm_explorer.engine.runs.forecast import MOST_NEURONS
 from srm_explorer.engine.runs.inputs import Inputs
 from srm_explorer.engine.runs.planes import fixed_planes
@@ -75,7 +75,7 @@ def kept_directions(experiment: Experiment, inputs: Inputs, model: LoadedModel) 
 
 
 def weights_of(model: LoadedModel, direction: NeuronWeights, matrices: Matrices | None = None) -> Vector:
-    """[d_model] the row of W_out, or column of W_in, of a neuron.
+    """[d_model] the row of W_out, times the gain of a norm that follows it, or column of W_in, of a neuron.
 
     Args:
         model: loaded.
@@ -90,6 +90,9 @@ def weights_of(model: LoadedModel, direction: NeuronWeights, matrices: Matrices 
     key = direction.kind, direction.layer
     if key not in kept:
         kept[key] = read(model, direction.layer)
+        gain = gain_after(model, direction.layer) if direction.kind == "w_out" else None
+        if gain is not None:
+            kept[key] = kept[key] * gain
     rows = kept[key]
     if direction.neuron >= len(rows):
         raise ExplorerError(

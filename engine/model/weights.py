@@ -39,6 +39,19 @@ def w_out_rows(model: LoadedModel, layer: int) -> Weights:
     return _matrix(model, layer, "W_out")
 
 
+def gain_after(model: LoadedModel, layer: int) -> Weights | None:
+    """Return the gain of the norm that follows W_out in a block (Gemma-2), [d_model] float32; None without one."""
+    norm = _norm_after(model, layer)
+    if norm is None:
+        return None
+    with at_hand(norm):
+        return _gain(model, norm)
+
+
+def _norm_after(model: LoadedModel, layer: int) -> Any:
+    return getattr(getattr(model.bridge.blocks[layer], "ln2_post", None), "original_component", None)
+
+
 def w_in_columns(model: LoadedModel, layer: int) -> Weights:
     """Return what each neuron of a layer reads: row n of the result is column n of W_in (of `up` in a gated MLP).
 
@@ -329,7 +342,7 @@ class Writing:
             return after, neurons
 
         before, neurons = last()
-        norm = getattr(getattr(model.bridge.blocks[layer], "ln2_post", None), "original_component", None)
+        norm = _norm_after(model, layer)
         step = max(float(np.linalg.norm(before)), 1.0) / max(float(np.linalg.norm(row)), 1e-30)
         moved = last(Edit(site, "add", "all", (neuron,), (step,)))[0] - before
         if norm is None:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from srm_explorer.engine.execution.w_out import weights_of
 from srm_explorer.engine.experiment import Experiment, ModelSpec, misfits
+from srm_explorer.engine.experiment.directions import NeuronWeights
 from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
@@ -83,6 +85,20 @@ def test_where_a_long_row_turns_the_others_otherwise_texts_end_before(family_too
     config |= {"rope_parameters": turned, "original_max_position_embeddings": 16}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert (load_model(ModelSpec(name=str(tmp_path), device="cpu")).shape.n_ctx, model.shape.n_ctx > 16) == (16, True)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "olmo2"])
+def test_a_neuron_writes_along_the_direction_that_is_called_so(
+    family_tool: ModuleType, tmp_path: Path, name: str
+) -> None:
+    model = made(family_tool, name, tmp_path)
+    values = np.zeros((2, model.shape.neurons(1)))
+    values[1, 7] = 50.0
+    rows = [Row((17, 301), (Edit(CLAMPED.site, "clamp", "all", tuple(range(len(v))), tuple(v)),)) for v in values]
+    without, alone = decode(model, rows, Generation(0), [Capture("blocks.1.hook_resid_post", "last", "prompt")]).rows
+    moved = alone.captured[0] - without.captured[0]
+    written = weights_of(model, NeuronWeights("w_out", 1, 7))
+    np.testing.assert_allclose(moved / np.linalg.norm(moved), written / np.linalg.norm(written), atol=1e-5)
 
 
 def test_rows_that_feel_their_padding_do_not_share_a_batch(family_tool: ModuleType, tmp_path: Path) -> None:
