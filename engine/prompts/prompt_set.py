@@ -210,6 +210,9 @@ _INVISIBLE = re.compile(
 that makes an emoji of the character before it, U+FE0F, is seen."""
 
 
+_KNOWN_ROLES = ("system", "user", "assistant", "tool")
+
+
 @dataclass
 class Source:
     """The lines of one file, each with its line end, and a list of problems that grows while they are read.
@@ -295,6 +298,11 @@ class Source:
                 )
             if "\ufffd" in prompt.text:
                 self.report(prompt.line, "U+FFFD stands where a character was lost", "write the character again")
+        roles = {role: prompt.line for prompt in reversed(prompts) for role, _ in prompt.turns}
+        for role, line in roles.items():
+            if role not in _KNOWN_ROLES:
+                what = f"the role {shown(role)} is none of {', '.join(_KNOWN_ROLES)}"
+                self.report(line, what, "it is fed as it stands: rename it unless the model's template knows it")
         if templates := [prompt for prompt in prompts if "{}" in prompt.text]:
             self.report(
                 templates[0].line,

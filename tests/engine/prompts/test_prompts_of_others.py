@@ -327,6 +327,10 @@ def test_columns_as_pandas_writes_them_and_turns_with_from_and_value_are_read(tm
     said = [{"from": "system", "value": "short"}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]
     got = read(tmp_path, json.dumps({"conversations": said}), "set.jsonl")
     assert got.prompts[0].turns == (("system", "short"), ("user", "Hi"), ("assistant", "Ho"))
+    assert not warnings(got)
+    said[2]["from"] = "bing"
+    got = read(tmp_path, json.dumps({"conversations": said}), "set.jsonl")
+    assert [what for _, what in warnings(got) if "`bing` is none of system, user, assistant, tool" in what]
 
 
 def test_a_path_that_leads_through_lists_gives_a_prompt_for_each_of_their_items(tmp_path: Path) -> None:
