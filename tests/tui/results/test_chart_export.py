@@ -149,7 +149,7 @@ def test_a_folder_that_refuses_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_without_links_a_file_is_still_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "no links here")
 
     monkeypatch.setattr(os, "link", refuse)
