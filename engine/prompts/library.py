@@ -135,7 +135,7 @@ def is_path(name_or_path: str) -> bool:
     """Whether a set is named by its path: with a `/` or one of the known extensions."""
     if name_or_path.startswith(DATASET):
         return False
-    return "/" in name_or_path or name_or_path.lower().endswith((*EXTENSIONS, *_YAML, *_TEXTS[1:]))
+    return "/" in name_or_path or name_or_path.lower().endswith((*EXTENSIONS, ".arrow", *_YAML, *_TEXTS[1:]))
 
 
 def available_prompt_sets(folders: Sequence[Path]) -> list[tuple[str, Path]]:

@@ -381,7 +381,7 @@ def test_a_saved_data_set_is_a_folder_with_files_that_are_read(tmp_path: Path) -
         with pytest.raises(ExplorerError) as caught:
             read_prompt_set(path.parent)
         assert str(caught.value).endswith(f"give the path of a file in it: {path}")
-        assert texts(read_prompt_set(path)) == ["a", "b"]
+        assert texts(load_prompt_set(path.name, folders=[], base=path.parent)) == ["a", "b"]
 
 
 def test_a_table_parted_by_bars_or_after_a_line_that_says_its_delimiter_is_read(tmp_path: Path) -> None:
