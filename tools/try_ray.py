@@ -6,6 +6,7 @@
     interrupt, warned       ctrl+c, or a batch system's SIGUSR1, once: what is in flight is finished
     survey                  the driver is killed while neurons are scored, and again while texts are written
     address, auto           the driver is killed at a cluster that somebody else started, which lives on
+    head                    the head of such a cluster dies: it is told in a line, and another one goes on
     node, survey-node       one of the two nodes of such a cluster is killed, and what was there goes to the other
     crowded                 others have the processors of such a cluster, then one of them, then none; ctrl+c where all
     worker                  ctrl+c, once, over a run in the background process
@@ -307,13 +308,13 @@ def crowded(trial: Trial) -> None:
             return True
 
         with others(trial, port, 2):
-            none = "2 of 2 actors wait until the cluster has room: each asks for 1 processor"
+            none = "2 of 2 actors wait for a place in the cluster: each asks for 1 processor of one node"
             status = trial.struck(command, lambda: none in trial.log(), interrupted)
             trial.expect(status == INTERRUPTED, f"without room it ended with {status}")
             trial.expect(time.monotonic() < asked + 30, "it took its time to end")
             trial.expect("Traceback" not in trial.log(), "it ended with a traceback")
         with others(trial, port, 1) as leave:
-            one = "1 of 2 actors waits until the cluster has room: each asks for 1 processor"
+            one = "1 of 2 actors waits for a place in the cluster: each asks for 1 processor of one node"
 
             def left(_: int) -> bool:
                 first = found(below(cluster.pid), "actor")
@@ -362,6 +363,30 @@ def others(trial: Trial, port: int, processors: int) -> Generator[Callable[[], N
     finally:
         started.stdin.close()
         started.wait(FAREWELL)
+
+
+def head(trial: Trial) -> None:
+    """Kill the head of a cluster, without which nothing of it goes on."""
+    with a_cluster(trial, 1) as (port, (cluster,)):
+
+        def strike(_: int) -> bool:
+            family = below(cluster.pid)
+            held = [actor for actor, text in family.items() if is_kind(text, "actor")]
+            # They could finish everything before anybody sees it.
+            signalled(held, signal.SIGSTOP)
+            os.kill(found(family, "head"), signal.SIGKILL)
+            return True
+
+        command = [*RUN, *ACTORS, "--address", f"127.0.0.1:{port}"]
+        status = trial.struck(command, lambda: trial.journalled('"batch"') > 1, strike)
+        trial.expect(status == 1, f"it ended with {status}")
+        trial.expect("Ray ended: its gcs_server is gone" in trial.log(), "nobody was told")
+        trial.expect("Traceback" not in trial.log(), "it ended with a traceback")
+        for pid, text in below(cluster.pid).items():
+            signalled([pid] * is_kind(text, "actor"), signal.SIGKILL)
+    with a_cluster(trial, 1) as (port, _):
+        trial.gone_on_with([*RUN, *ACTORS, "--address", f"127.0.0.1:{port}"])
+    trial.compare(RUN)
 
 
 def node(trial: Trial, run: Sequence[str] = RUN) -> None:
@@ -447,6 +472,7 @@ TRIALS: dict[str, Callable[[Trial], None]] = {
     "survey": survey,
     "address": address,
     "auto": partial(address, named="auto"),
+    "head": head,
     "node": node,
     "survey-node": partial(node, run=SURVEY),
     "crowded": crowded,
@@ -497,8 +523,10 @@ def found(family: Mapping[int, str], victim: str) -> int:
 
 
 def is_kind(text: str, kind: str) -> bool:
-    """Whether a command line is that of an actor, or of a raylet."""
-    return {"actor": "ray::Actor", "raylet": "raylet/raylet"}[kind] in text.partition(" --")[0]
+    """Whether a command line is that of an actor, of a raylet, or of what a cluster has once."""
+    return {"actor": "ray::Actor", "raylet": "raylet/raylet", "head": "gcs/gcs_server"}[kind] in text.partition(" --")[
+        0
+    ]
 
 
 def content(work: Path, name: str) -> tuple[dict[str, Any], bytes] | None:

@@ -12,24 +12,23 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import platform
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from srm_explorer.engine.errors import ExplorerError, device_fault, first_line, is_out_of_memory
+from srm_explorer.engine.errors import ExplorerError, first_line
+from srm_explorer.engine.execution.actor import Actor, Fault, Look
 from srm_explorer.engine.execution.bench import Subject, Task
 from srm_explorer.engine.execution.cluster import Cluster, amount, join
-from srm_explorer.engine.execution.executor import Finished, Station, Take
+from srm_explorer.engine.execution.executor import Finished, Take
 from srm_explorer.engine.execution.opening import Opened, Opening
 from srm_explorer.engine.experiment import ExecutionSpec
 from srm_explorer.engine.figures import count_of
-from srm_explorer.engine.model import WarmModel, set_threads, share_gpus
 from srm_explorer.engine.runs.journal_records import ActorJoined, ActorLost
 from srm_explorer.engine.runs.plan import Layout
-from srm_explorer.engine.runs.progress import Flight, Meter, Stage, Stopped, StopSignal
+from srm_explorer.engine.runs.progress import Flight, Meter, Stopped, StopSignal
 
 Result = TypeVar("Result")
 
@@ -45,124 +44,14 @@ _SOON = 2.0
 
 _PATIENCE, _LATE = 5.0, 30.0
 """Seconds after which it is said that there is none, and after which one that was hired and has no process is taken for
-one that found none, where there is none: others may have been quicker."""
+one that found none: others may have been quicker, or what is free lies on several nodes."""
+
+_SILENT = 30.0
+"""Seconds after which another's cluster that does not answer is gone: Ray would end this process without a word of ours
+after a minute."""
 
 _NOTICED = 90.0
 """Seconds within which Ray notices that a node is gone, or it was not."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """An `ExplorerError` as plain data."""
-
-    what: str
-    where: str
-    remedy: str
-
-    @classmethod
-    def of(cls, error: ExplorerError) -> Fault:
-        return cls(error.what, error.where, error.remedy)
-
-    def error(self) -> ExplorerError:
-        return ExplorerError(self.what, where=self.where, remedy=self.remedy)
-
-
-@dataclass(frozen=True)
-class Look:
-    """What an actor does at this moment.
-
-    Attributes:
-        stage: while it makes its model ready; else "running".
-        part: finished parts of a stage, of `parts`.
-        step: tokens a row that are written, in the batch that it has.
-        tokens: written by all of its rows.
-        memory: bytes in use.
-    """
-
-    stage: Stage = "running"
-    part: int = 0
-    parts: int = 0
-    step: int = 0
-    tokens: int = 0
-    memory: int | None = None
-
-
-class Actor:
-    """What runs in a process of Ray: a station, and what others see of it meanwhile.
-
-    Args:
-        threads: of the processor, that it computes with.
-        part: of its GPU's memory, above 0; 1 where it has it alone, or several.
-    """
-
-    def __init__(self, threads: int, part: float = 1.0) -> None:
-        self._threads = threads
-        self._part = part
-        self._station = Station(WarmModel())
-        self._look = Look("loading")
-
-    def place(self) -> tuple[str, str]:
-        """Where it is: the host, and Ray's id of the node."""
-        import ray  # In Ray's process alone.
-
-        return platform.node(), ray.get_runtime_context().get_node_id()
-
-    def open(self, opening: Opening) -> Opened | Fault:
-        """Make its model ready."""
-
-        def notify(stage: Stage) -> None:
-            self._look = Look(stage)
-
-        def tell(part: int, parts: int) -> None:
-            self._look = Look("testing", part, parts)
-
-        set_threads(self._threads)
-        try:
-            if self._part < 1:
-                share_gpus(self._part)
-            return self._station.open(opening, notify, tell)
-        except ExplorerError as error:
-            return Fault.of(error)
-        except (RuntimeError, MemoryError, OSError) as error:
-            if fault := device_fault(error):
-                return Fault.of(fault)
-            if not is_out_of_memory(error):
-                raise
-            remedy = "ask for fewer actors, or choose a smaller dtype or model"
-            return Fault("there is not enough memory for an actor's model", "execution.actors", remedy)
-        finally:
-            self._look = Look()
-
-    def set_up(self, subject: Subject) -> None:
-        """Say what its tasks are about."""
-        self._station.set_up(subject)
-
-    def carry_out(self, task: Task[Any]) -> Any:
-        """Do a task: what comes of it, a `Fault`, or None where it does not fit into memory."""
-        tokens = 0
-
-        def report(step: int, writing: int) -> None:
-            nonlocal tokens
-            tokens += writing
-            self._look = Look(step=step + 1, tokens=tokens)
-
-        # Threads are counted by the thread that computes, which may be another than the one that loaded the model.
-        set_threads(self._threads)
-        try:
-            return self._station.carry_out(task, report)
-        except ExplorerError as error:
-            return Fault.of(error)
-        except RuntimeError as error:
-            fault = device_fault(error)
-            if fault is None:
-                raise
-            return Fault.of(fault)
-        finally:
-            self._look = Look()
-
-    def look(self) -> Look:
-        """Tell, from another thread, what it does."""
-        return replace(self._look, memory=self._station.weigh())
 
 
 @dataclass(eq=False)
@@ -223,6 +112,8 @@ class RayExecutor:
         self._gone: dict[str, float] = {}
         self._look_at = 0.0
         self._lacks_since: float | None = None
+        self._check_at = 0.0
+        self._is_gone = False
         self._again: list[tuple[Task[Any], int]] = []
         self._news: list[ActorJoined | ActorLost] = []
 
@@ -242,7 +133,8 @@ class RayExecutor:
             leader = leader or next(iter(hired), None)
             for hand, answer in self._answers():
                 if hand is leader and isinstance(answer, Fault):
-                    raise answer.error()
+                    where = answer.where if self._cluster.is_ours else f"{answer.where} on {hand.host}".strip()
+                    raise replace(answer, where=where).error()
                 self._welcome(hand, answer)
             if leader is None or not leader.node:
                 # Whoever found room, or lives, when the first did not.
@@ -319,10 +211,10 @@ class RayExecutor:
         cluster, self._cluster = self._cluster, None
         if cluster is None:
             return
-        for hand in self._hands:
+        for hand in self._hands if not self._is_gone else ():
             cluster.end(hand.handle)
         self._hands, self._subject = [], None
-        cluster.leave()
+        cluster.leave(is_gone=self._is_gone)
 
     @property
     def _ray(self) -> Any:
@@ -349,7 +241,7 @@ class RayExecutor:
     def _welcome(self, hand: _Hand, answer: Opened | Fault) -> None:
         """Give an actor whose model is ready what it needs to begin; one that has another model goes."""
         first = self._first
-        why = answer.what if isinstance(answer, Fault) else ""
+        why = f"{answer.where}: {answer.what}".removeprefix(": ") if isinstance(answer, Fault) else ""
         if isinstance(answer, Opened) and first is not None:
             same = (answer.weights_sha256, answer.prompts, answer.versions)
             if same != (first.weights_sha256, first.prompts, first.versions):
@@ -395,7 +287,7 @@ class RayExecutor:
             try:
                 answer = ray.get(asked)
             except (errors.RayActorError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
-                self._lose(hand, first_line(error))
+                self._lose(hand, why_it_died(str(error)))
                 continue
             except errors.RayTaskError as error:
                 if hand.task is not None or self._first is None:
@@ -409,6 +301,9 @@ class RayExecutor:
     def _look_around(self) -> None:
         """Ask those that are busy how far they are, and take in what was answered."""
         ray = self._ray
+        if time.monotonic() > self._check_at:
+            self._check_ray()
+            self._check_at = time.monotonic() + _SOON
         for hand in self._hands:
             if hand.looking is None:
                 if hand.asked is not None:
@@ -435,7 +330,7 @@ class RayExecutor:
             is_final: whether another in its place would fare no better.
         """
         assert self._cluster is not None
-        self._cluster.check()
+        self._check_ray()
         self._hands.remove(hand)
         self._cluster.end(hand.handle)
         self._deaths += 1
@@ -476,21 +371,20 @@ class RayExecutor:
         assert self._cluster is not None
         now = time.monotonic()
         unplaced = [hand for hand in self._hands if not hand.node]
-        waiting = [hand for hand in unplaced if hand.queues or now > hand.hired + _LATE]
+        late = [hand for hand in unplaced if now > hand.hired + _LATE]
+        waiting = [hand for hand in unplaced if hand.queues or hand in late]
         missing = self._count - len(self._hands)
-        if missing or waiting:
-            if now < self._look_at:
-                return 0, 0
-            self._look_at = now + _SOON
-            waiting = [hand for hand in waiting if not self._cluster.has_begun(hand.handle)]
         if not missing and not waiting:
             self._lacks_since, meter.lacks = None, ""
             return 0, 0
+        if now < self._look_at:
+            return 0, 0
+        self._look_at = now + _SOON
         asked = {"CPU": self._needs["num_cpus"], "GPU": self._needs["num_gpus"]}
         # Who was hired and has not begun may, or may not, have what it asks for.
         room = self._cluster.room(asked)
         wanted = max(0, min(missing, max(room, 1) - len(unplaced)))
-        if wanted == missing and (room or not waiting):
+        if wanted == missing and not late and (room or not waiting):
             # Those that wait find room, and are slow.
             return wanted, room
         self._lacks_since = self._lacks_since or now
@@ -510,8 +404,8 @@ class RayExecutor:
         fewer = f"--actors {there}, " * (there > 0) + "OMP_NUM_THREADS=1, " * (asked["CPU"] > 1)
         asks_less = f"; {fewer.removesuffix(', ').replace(', ', ' or ')} asks for less" if fewer else ""
         return (
-            f"{who} until the cluster has room: each asks for {each}, and no node has more free than"
-            f" {self._cluster.at_most(kinds)}; {meanwhile}{asks_less}"
+            f"{who} for a place in the cluster: each asks for {each} of one node, and of all nodes"
+            f" {self._cluster.free(kinds)} are free; {meanwhile}{asks_less}"
         )
 
     def _is_misled(self) -> bool:
@@ -522,11 +416,27 @@ class RayExecutor:
                 del self._gone[node]
         return bool(self._gone)
 
+    def _check_ray(self) -> None:
+        """Make sure that Ray answers, before it is asked for what it would not tell for ever."""
+        assert self._cluster is not None
+        since = time.monotonic()
+        while silent := self._cluster.silent():
+            self._is_gone = not self._cluster.is_ours
+            if self._cluster.is_ours or time.monotonic() > since + _SILENT:
+                raise ExplorerError(
+                    f"Ray ended: its {silent} is gone",
+                    remedy="what is finished is kept, and the same command goes on from there",
+                )
+            time.sleep(_LOOK)
+        self._is_gone = False
+
     def _check_hope(self) -> None:
         if self._deaths > MOST_DEATHS or self._count < 1:
+            is_missing = "ModuleNotFoundError" in self._why
+            see = "install the same srm-explorer on every node" if is_missing else "see whether there is enough memory"
             raise ExplorerError(
                 f"no actor of Ray is left, the last one because of this: {self._why}",
-                remedy="see whether there is enough memory; what is finished is kept, and the same command goes on",
+                remedy=f"{see}; what is finished is kept, and the same command goes on",
             )
 
     def _weigh(self) -> int | None:
@@ -568,6 +478,13 @@ def _needs(cluster: Cluster, spec: ExecutionSpec, device: str, threads: int) -> 
         "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}},
     }
     return count, needs
+
+
+def why_it_died(told: str) -> str:
+    """What Ray tells of an actor that died, in a line; of one that could not even begin it tells a whole traceback."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", told).strip().splitlines() or ["it died"]
+    begun = re.search(r"error raised in its creation task.*\bip=([0-9a-fA-F.:]+)", lines[0])
+    return (f"at {begun[1]}: {lines[-1].strip()}" if begun else lines[0].strip())[:300]
 
 
 def idle_actors(execution: ExecutionSpec, layout: Layout) -> tuple[str, ...]:

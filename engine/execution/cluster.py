@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,11 @@ _PATIENCE = 30.0
 
 _AUTH_MODE, _TOKEN = "RAY_AUTH_MODE", "token"
 
-_set_here: set[str] = set()
-"""Variables that nobody had set before a cluster of our own needed them."""
+_FIRST_WITH_TOKENS = (2, 52)
+"""The first version of Ray that asks for a token: without, every user of the machine runs what they like as us."""
+
+_asked_here: set[str] = set()
+"""Variables that nobody had set before a cluster of our own needed them; Ray reads them once in a process."""
 
 
 KINDS = {"CPU": "processor", "GPU": "GPU"}
@@ -67,11 +70,13 @@ class Cluster:
         ray: the module.
         is_ours: whether it was started for this run, and ends with it.
         folder: of its files, where it is ours.
+        addresses: host and port of each of its processes without which nothing goes on.
     """
 
     ray: Any
     is_ours: bool
     folder: Path | None = None
+    addresses: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     @property
     def gpus(self) -> float:
@@ -89,36 +94,21 @@ class Cluster:
         return int(min(node["Resources"].get("CPU", 1) for node in self.ray.nodes() if node["Alive"]))
 
     def room(self, asked: Mapping[str, float]) -> int:
-        """How many actors find room now, by what each asks for: "CPU", "GPU"; of one of our own, as many as there are.
+        """The most actors that find room now, by what each asks for: "CPU", "GPU"; as many as there are in our own.
 
-        What Ray tells may be a second old.
+        What Ray tells may be a second old, and is of all nodes together: where it lies on several, fewer find room.
         """
         kinds = {kind: number for kind, number in asked.items() if number}
         if self.is_ours or not kinds:
             return sys.maxsize
+        free = self.ray.available_resources()
         # Ray reckons in ten-thousandths.
-        return sum(
-            min(int((free[kind] + 5e-5) // number) for kind, number in kinds.items()) for free, _ in self._nodes()
-        )
+        return min(int((free.get(kind, 0) + 5e-5) // number) for kind, number in kinds.items())
 
-    def has_begun(self, handle: Any) -> bool:
-        """Whether an actor has a process, and so what it asks for; its model may take long."""
-        return bool(self.ray._private.state.actors(handle._actor_id.hex()).get("Pid"))
-
-    def at_most(self, kinds: Iterable[str]) -> str:
-        """The most that a node has free of some kinds: "1 of 4 processors, 0 of 2 GPUs"."""
-        told: list[str] = []
-        for kind in kinds:
-            free, all_ = max(((free[kind], all_[kind]) for free, all_ in self._nodes()), default=(0.0, 0.0))
-            told.append(f"{free:g} of {amount(kind, all_)}")
-        return ", ".join(told)
-
-    def _nodes(self) -> list[tuple[Mapping[str, float], Mapping[str, float]]]:
-        """Of every node that is alive what is free there, and what there is at all."""
-        known: Any = self.ray._private.state.available_resources_per_node()
-        alive = [node for node in self.ray.nodes() if node["Alive"]]
-        kinds = dict.fromkeys(KINDS, 0.0)
-        return [({**kinds, **known.get(node["NodeID"], {})}, {**kinds, **node["Resources"]}) for node in alive]
+    def free(self, kinds: Iterable[str]) -> str:
+        """What all nodes together have free of some kinds: "1 of 4 processors, 0 of 2 GPUs"."""
+        free, all_ = self.ray.available_resources(), self.ray.cluster_resources()
+        return ", ".join(f"{free.get(kind, 0):g} of {amount(kind, all_.get(kind, 0))}" for kind in kinds)
 
     def lists(self, node: str) -> bool:
         """Whether Ray takes a node for alive, by its id; that one is dead it finds out within a minute."""
@@ -129,31 +119,41 @@ class Cluster:
         here = [known for known in self.ray.nodes() if known["NodeID"] == node and known["Alive"]]
         return bool(here) and _answers(here[0]["NodeManagerAddress"], int(here[0]["NodeManagerPort"]))
 
-    def check(self) -> None:
-        """Make sure that the processes of a cluster of our own live, without which no actor does.
-
-        Raises:
-            ExplorerError: one is gone.
-        """
-        node: Any = getattr(self.ray._private.worker, "_global_node", None) if self.is_ours else None
-        for kind, processes in getattr(node, "all_processes", {}).items():
-            if any(info.process.poll() is not None for info in processes) and kind in ("raylet", "gcs_server"):
-                raise ExplorerError(
-                    f"Ray ended: its {kind} is gone",
-                    remedy="what is finished is kept, and the same command goes on from there",
-                )
+    def silent(self) -> str:
+        """Which of its processes that every actor needs does not answer; empty where all do."""
+        return next((kind for kind, address in self.addresses.items() if not _answers(*address)), "")
 
     def end(self, handle: Any) -> None:
         """End an actor, also one that is dead."""
         with _quiet(), contextlib.suppress(Exception):
             self.ray.kill(handle)
 
-    def leave(self) -> None:
-        """End it where it is ours, else let go of it; nothing happens the second time."""
-        with _quiet(), contextlib.suppress(Exception):
-            self.ray.shutdown()
+    def leave(self, *, is_gone: bool = False) -> None:
+        """End it where it is ours, else let go of it; nothing happens the second time.
+
+        Args:
+            is_gone: whether it does not answer: Ray would wait for it, and then end this process.
+        """
+        if not is_gone:
+            with _quiet(), contextlib.suppress(Exception):
+                self.ray.shutdown()
+        if isinstance(sys.stdout, _Unheard):
+            sys.stdout = sys.stdout.stream
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class _Unheard:
+    """Standard output without what Ray prints there: the last words of its parts that die, in a thread of its own."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.current_thread().name.startswith("ray_") else self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def join(spec: ExecutionSpec, processors: int) -> Cluster:
@@ -165,40 +165,59 @@ def join(spec: ExecutionSpec, processors: int) -> Cluster:
     Raises:
         ExplorerError: Ray is not installed, does not start, or nothing answers at the address.
     """
-    ray = _imported(spec.address is None)
+    if spec.address is not None and _AUTH_MODE in _asked_here:
+        what = "this process had a cluster of its own, and would show its token to another"
+        remedy = "let another process run it; the background process is another after `srm-explorer worker restart`"
+        raise ExplorerError(what, where=f"execution.address, {spec.address}", remedy=remedy)
+    set_environment(spec.address is None)
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError:
+        raise ExplorerError("Ray is not installed", remedy="pip install 'srm-explorer[ray]'") from None
     if ray.is_initialized():
-        ray.shutdown()
-    if spec.address is None:
-        return _started(ray, processors)
+        what, remedy = "this process is connected to a cluster of Ray already", "call ray.shutdown() first"
+        raise ExplorerError(what, where="ray.is_initialized()", remedy=remedy)
+    cluster = _started(ray, processors) if spec.address is None else _joined(ray, spec.address)
+    sys.stdout = _Unheard(sys.stdout)
+    return cluster
+
+
+def _joined(ray: Any, address: str) -> Cluster:
     try:
         with _quiet(), own_signals():
-            reach(_address_of(spec.address))
-            _read_environment(ray)
-            ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR, namespace=None)
+            reach(_address_of(address), ray.util.get_node_ip_address())
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace=None)
     except Exception as error:  # noqa: BLE001 - Ray has no class of its own for what can go wrong here
         what = f"no cluster of Ray answers: {first_line(error)}"
         remedy = "start one with `ray start --head`, or leave the address out for one on this machine"
-        raise ExplorerError(what, where=f"execution.address, {spec.address}", remedy=remedy) from None
-    return Cluster(ray, is_ours=False)
+        raise ExplorerError(what, where=f"execution.address, {address}", remedy=remedy) from None
+    return Cluster(ray, is_ours=False, addresses={"gcs_server": _gcs(ray)})
+
+
+def _gcs(ray: Any) -> tuple[str, int]:
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    return host, int(port)
 
 
 def _address_of(named: str) -> str:
-    """The address that "auto" stands for, as Ray looks it up; any other stands for itself.
+    """The address that "auto" stands for, where the environment, or the last `ray start` here, says so; else empty.
 
-    Raises:
-        ConnectionError: no cluster runs here.
+    Ray itself would look for minutes for one that is gone.
     """
     if named != "auto":
         return named
-    services: Any = importlib.import_module("ray._private.services")
-    return services.get_ray_address_from_environment(named, None) or ""
+    if told := os.environ.get("RAY_ADDRESS"):
+        return told
+    home = os.environ.get("RAY_TMPDIR") or (sys.platform == "linux" and os.environ.get("TMPDIR")) or "/tmp"
+    noted = Path(home) / "ray" / "ray_current_cluster"
+    return noted.read_text(encoding="utf-8").strip() if noted.is_file() else ""
 
 
-def reach(address: str) -> None:
-    """Wait until a cluster answers, and have Ray look for it where it does; what is no HOST:PORT is left to Ray.
+def reach(address: str, here: str) -> None:
+    """Wait until a cluster answers, for which Ray would look for minutes; what is no HOST:PORT is left to Ray.
 
-    Ray takes 127.0.0.1 for this machine's address in its network, at which nothing listens where a cluster was started
-    with `--node-ip-address=127.0.0.1`; and it goes on looking for minutes.
+    Args:
+        here: what Ray takes 127.0.0.1 for: itself, unless somebody imported Ray before.
 
     Raises:
         ConnectionError: nothing does.
@@ -206,15 +225,11 @@ def reach(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         return
-    services: Any = importlib.import_module("ray._private.services")
     is_here = host in (LOOPBACK, "localhost", "[::1]")
     deadline = time.monotonic() + _PATIENCE
-    while not _answers(services.get_node_ip_address() if is_here else host, int(port)):
+    while not _answers(here if is_here else host, int(port)):
         if is_here and _answers(LOOPBACK, int(port)):
-            os.environ[_ALL_INTERFACES] = "0"
-            constants: Any = importlib.import_module("ray._private.ray_constants")
-            constants.ENABLE_RAY_CLUSTER = False
-            return
+            raise ConnectionError(f"Ray was imported before and looks for it at {here}: export {_ALL_INTERFACES}=0")
         if time.monotonic() > deadline:
             raise ConnectionError(f"nothing listens at {address}")
         time.sleep(0.5)
@@ -229,54 +244,28 @@ def _answers(host: str, port: int) -> bool:
         return False
 
 
-def _imported(on_loopback: bool) -> Any:
-    set_environment(on_loopback)
-    try:
-        ray = importlib.import_module("ray")
-        constants: Any = importlib.import_module("ray._private.ray_constants")
-        worker: Any = importlib.import_module("ray._private.worker")
-    except ImportError:
-        raise ExplorerError("Ray is not installed", remedy="pip install 'srm-explorer[ray]'") from None
-    # What a dying part of it last wrote to its log goes to standard output otherwise, which is ours.
-    worker.print_to_stdstream = _unprinted
-    # A process that was connected elsewhere before has read it already.
-    constants.ENABLE_RAY_CLUSTER = not on_loopback
-    return ray
-
-
-def set_environment(on_loopback: bool) -> None:
+def set_environment(is_ours: bool) -> None:
     """Set what Ray reads when it is imported, here and in what it starts; what is asked of it by name stays.
 
+    That Ray takes this machine for all there is changes nothing for whoever joins a cluster: they start nothing.
+
     Args:
-        on_loopback: whether it is for a cluster of our own, or else for one that knows nothing of what the last one
-            needed.
+        is_ours: whether it is for a cluster of our own, which is to ask for a token. Ray that was imported before
+            decides so itself, and must see that nobody has.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if on_loopback:
-        os.environ[_ALL_INTERFACES] = "0"
-    else:
-        os.environ.pop(_ALL_INTERFACES, None)
-    if on_loopback and _AUTH_MODE not in os.environ:
-        os.environ[_AUTH_MODE] = _TOKEN
-        _set_here.add(_AUTH_MODE)
-    elif not on_loopback and _AUTH_MODE in _set_here:
-        _set_here.discard(_AUTH_MODE)
-        if os.environ.get(_AUTH_MODE) == _TOKEN:
-            del os.environ[_AUTH_MODE]
-
-
-def _read_environment(ray: Any) -> None:
-    """Have Ray read it again: it has done so already where this process was connected before."""
-    ray._raylet.Config.initialize("")
-
-
-def _unprinted(*_: Any, **__: Any) -> None:
-    return
+    os.environ[_ALL_INTERFACES] = "0"
+    if is_ours and _AUTH_MODE not in os.environ:
+        _asked_here.add(_AUTH_MODE)
+        if "ray" not in sys.modules:
+            os.environ[_AUTH_MODE] = _TOKEN
 
 
 def _started(ray: Any, processors: int) -> Cluster:
+    version = tuple(int(part) for part in ray.__version__.split(".")[:2])
+    if _AUTH_MODE in _asked_here and version < _FIRST_WITH_TOKENS:
+        raise _unsafe(ray, "asks nobody for a token")
     folder = _folder()
-    _read_environment(ray)
     try:
         with _quiet(), own_signals():
             ray.init(
@@ -293,12 +282,19 @@ def _started(ray: Any, processors: int) -> Cluster:
         shutil.rmtree(folder, ignore_errors=True)
         what = f"Ray does not start: {first_line(error)}"
         raise ExplorerError(what, where=f"ray {ray.__version__}", remedy="use --executor local") from None
-    cluster = Cluster(ray, is_ours=True, folder=folder)
-    if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
+    (node,) = ray.nodes()
+    addresses = {"gcs_server": _gcs(ray), "raylet": (node["NodeManagerAddress"], int(node["NodeManagerPort"]))}
+    cluster = Cluster(ray, is_ours=True, folder=folder, addresses=addresses)
+    why = "listens to other machines" if {host for host, _ in addresses.values()} != {LOOPBACK} else ""
+    if why := why or ("asks nobody for a token" if _AUTH_MODE not in os.environ else ""):
         cluster.leave()
-        what = "this version of Ray listens to other machines"
-        raise ExplorerError(what, where=f"ray {ray.__version__}", remedy="install another, or use --executor local")
+        raise _unsafe(ray, why)
     return cluster
+
+
+def _unsafe(ray: Any, why: str) -> ExplorerError:
+    remedy = "let a process run it that has not imported Ray before, install a newer one, or use --executor local"
+    return ExplorerError(f"Ray {why}", where=f"ray {ray.__version__}", remedy=remedy)
 
 
 def _folder() -> Path:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +23,7 @@ import torch
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution import actors, cluster
 from srm_explorer.engine.execution import run as execution
-from srm_explorer.engine.execution.actors import Actor, Look
+from srm_explorer.engine.execution.actor import Actor, Look
 from srm_explorer.engine.execution.bench import Bench, Subject
 from srm_explorer.engine.execution.cluster import Cluster, own_signals, set_environment
 from srm_explorer.engine.execution.executor import Finished, LocalExecutor, Station, Take
@@ -187,12 +189,10 @@ class _Ray:
         self.raylet = socket.create_server(("127.0.0.1", 0))
         self.address = dict(zip(("NodeManagerAddress", "NodeManagerPort"), self.raylet.getsockname(), strict=True))
         self.free = 1_000
-        state = SimpleNamespace(available_resources_per_node=self.available, actors=lambda _: {"Pid": 0})
-        self._private = SimpleNamespace(state=state)
 
-    def available(self) -> dict[str, dict[str, float]]:
+    def available_resources(self) -> dict[str, float]:
         # Ray leaves out what there is nothing of.
-        return dict.fromkeys(("node", "another"), {"CPU": self.free} if self.free else {})
+        return {"CPU": self.free} if self.free else {}
 
     def nodes(self) -> list[dict[str, Any]]:
         return [{"NodeID": "node", "Alive": True, "Resources": {"CPU": 2}, **self.address}]
@@ -211,8 +211,6 @@ class _Reference:
 
 
 class _Handle:
-    _actor_id = b"17"
-
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
 
@@ -249,8 +247,21 @@ def test_an_actor_that_has_no_room_to_begin_is_not_hired_for_ever(
     # Not since the machine was started, though batches come back before anybody looks.
     assert max(one.seconds_left or 0 for one in told) < 60
     assert len(begun) == 3, "what did not fit once is not tried again"
-    (line,) = (line for line in outcome.notes if "no other takes its place: there is not enough memory" in line)
+    (line,) = (
+        line
+        for line in outcome.notes
+        if "no other takes its place: execution.actors: there is not enough memory" in line
+    )
     assert line.startswith("actor 2, actor 3 on here are lost")
+
+
+def test_of_an_actor_that_lacks_our_package_that_and_where_is_told() -> None:
+    told = (
+        "The actor died because of an error raised in its creation task, \x1b[36mray::Actor.__init__()\x1b[39m (pid=1,"
+        " ip=10.0.0.2, actor_id=0b, repr=<Actor>)\n  ^^^^\nModuleNotFoundError: No module named 'srm_explorer'"
+    )
+    assert actors.why_it_died(told) == "at 10.0.0.2: ModuleNotFoundError: No module named 'srm_explorer'"
+    assert actors.why_it_died("The actor is dead.\nThe process exited.") == "The actor is dead."
 
 
 class _Lost(Exception):
@@ -296,13 +307,37 @@ def test_no_actor_is_sent_to_a_node_that_is_gone_while_ray_takes_it_for_alive(
     assert line == "actor 1 on here is lost, what it had went to another: its node is gone"
 
 
+class _LosesItsHead(_LosesItsNode):
+    """Is gone with the first task that is done, and never answers what is asked of it from then on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("nodes", "available_resources", "kill", "shutdown") and self.raylet.fileno() < 0:
+            self.calls.append(name)
+        return super().__getattribute__(name)
+
+
+def test_a_cluster_that_is_gone_is_one_line_and_is_asked_nothing_more(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actors, "_SILENT", 0.0)
+    ray = _LosesItsHead()
+    head = Cluster(ray, is_ours=False, addresses={"gcs_server": ray.raylet.getsockname()})
+    monkeypatch.setattr(actors, "join", lambda spec, processors: head)
+    with pytest.raises(ExplorerError, match="Ray ended: its gcs_server is gone; what is finished is kept"):
+        lab.run(lab.experiment(CLAMPED, execution=TWO_ACTORS), rows=1)
+    assert ray.calls == []
+
+
 class _Waiting(_Handle):
     """An actor that answers once it has begun."""
 
-    def __init__(self, actor: Actor, number: int) -> None:
+    def __init__(self, actor: Actor) -> None:
         super().__init__(actor)
         self.has_begun = False
-        self._actor_id = number.to_bytes()
 
     def __getattr__(self, name: str) -> Any:
         here = super().__getattr__(name)
@@ -335,7 +370,6 @@ class _Crowded(_Ray):
         super().__init__()
         self.free = free
         self.hired: list[_Waiting] = []
-        self._private.state.actors = lambda number: {"Pid": int(self.hired[int(number, 16)].has_begun)}
 
     def remote(self, **_: Any) -> Any:
         return lambda kind: SimpleNamespace(
@@ -343,7 +377,7 @@ class _Crowded(_Ray):
         )
 
     def hire(self, actor: Actor) -> _Waiting:
-        self.hired.append(_Waiting(actor, len(self.hired)))
+        self.hired.append(_Waiting(actor))
         self.let_in()
         return self.hired[-1]
 
@@ -393,8 +427,8 @@ def test_a_run_goes_on_with_the_actors_that_find_room_says_what_others_lack_and_
     assert (outcome.status, len(ray.hired)) == ("finished", 3)
     assert told == [
         "",
-        "2 of 3 actors wait until the cluster has room: each asks for 1 processor, and no node has more free than"
-        " 0 of 2 processors; the run goes on with 1; --actors 1 asks for less",
+        "2 of 3 actors wait for a place in the cluster: each asks for 1 processor of one node, and of all nodes"
+        " 0 of 2 processors are free; the run goes on with 1; --actors 1 asks for less",
         "",
     ]
     assert outcome.session is not None
@@ -417,7 +451,7 @@ def test_who_was_overtaken_by_others_is_said_to_wait_too(lab: Lab, monkeypatch: 
     outcome, told = told_by(lab, ray, monkeypatch, **wish)
     assert (outcome.status, outcome.session, len(ray.hired)) == ("interrupted", None, 3)
     assert told[-1].startswith("3 of 3 actors wait")
-    assert told[-1].endswith("0 of 2 processors; ctrl+c ends the run, of which nothing is lost")
+    assert told[-1].endswith("0 of 2 processors are free; ctrl+c ends the run, of which nothing is lost")
 
 
 class _OutOfTurn(_Overtaken):
@@ -447,7 +481,7 @@ def test_where_none_finds_room_one_wish_ends_the_run(lab: Lab, monkeypatch: pyte
     outcome, told = told_by(lab, ray, monkeypatch, **wish)
     assert (outcome.status, outcome.session) == ("interrupted", None)
     assert len(ray.hired) == 1, "one tells a cluster that can grow that it should"
-    assert told[-1].endswith("0 of 2 processors; ctrl+c ends the run, of which nothing is lost")
+    assert told[-1].endswith("0 of 2 processors are free; ctrl+c ends the run, of which nothing is lost")
 
 
 @dataclass
@@ -478,41 +512,102 @@ def test_actors_that_take_several_gpus_share_none(gpus: int, count: int | None, 
     assert actors._needs(Cluster(_Gpus(8), is_ours=True), spec.model_copy(update={"actors": 2}), "cuda:0-3", 1)[0] == 2
 
 
-def test_a_token_is_asked_of_no_other_cluster_than_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_of_our_own_cluster_is_shown_to_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_asked_here", set[str]())
     for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    set_environment(on_loopback=True)
-    assert os.environ["RAY_AUTH_MODE"] == "token"
-    set_environment(on_loopback=False)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    set_environment(is_ours=False)
     assert "RAY_AUTH_MODE" not in os.environ
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    for on_loopback in (True, False):
-        set_environment(on_loopback)
-        assert os.environ["RAY_AUTH_MODE"] == "token", "whoever started the process asked for it"
+    set_environment(is_ours=True)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    named = ExecutionSpec(executor="ray", address="127.0.0.1:1")
+    with pytest.raises(ExplorerError, match="would show its token to another; let another process run it"):
+        cluster.join(named, 1)
+
+
+@pytest.mark.parametrize(("version", "mode"), [("2.51.2", None), ("2.60.0", "token")])
+def test_a_cluster_of_our_own_asks_for_a_token_or_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, version: str, mode: str | None
+) -> None:
+    monkeypatch.setattr(cluster, "_asked_here", set[str]())
+    if mode is not None:
+        # Whoever started the process asked for it.
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    else:
+        monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    begun: list[dict[str, Any]] = []
+
+    def init(**given: Any) -> None:
+        begun.append(given)
+        raise RuntimeError("no port is free")
+
+    monkeypatch.setitem(
+        sys.modules, "ray", SimpleNamespace(__version__=version, is_initialized=lambda: False, init=init)
+    )
+    why = "Ray asks nobody for a token" if mode is None else "Ray does not start: no port is free"
+    with pytest.raises(ExplorerError, match=why):
+        cluster.join(ExecutionSpec(executor="ray"), 1)
+    assert len(begun) == (mode is not None)
+
+
+def test_a_connection_of_somebody_else_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
+    monkeypatch.setattr(cluster, "set_environment", lambda _: None)
+    with pytest.raises(ExplorerError, match=r"connected to a cluster of Ray already.*call ray.shutdown\(\) first"):
+        cluster.join(ExecutionSpec(executor="ray"), 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address of its own there alone")
-def test_a_cluster_is_looked_for_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    constants = pytest.importorskip("ray._private.ray_constants")
-    monkeypatch.setattr("ray._private.services.get_node_ip_address", lambda: "127.0.0.2")
-    monkeypatch.setattr(constants, "ENABLE_RAY_CLUSTER", True)
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
+def test_a_cluster_is_looked_for_where_ray_will(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_PATIENCE", 0.0)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.2", 0))
-        listener.listen()
+    with socket.create_server(("127.0.0.2", 0)) as listener:
         port = listener.getsockname()[1]
-        cluster.reach(f"127.0.0.1:{port}")
-        assert constants.ENABLE_RAY_CLUSTER, "Ray's own way leads there"
+        cluster.reach(f"127.0.0.1:{port}", "127.0.0.2")
     with pytest.raises(ConnectionError, match="nothing listens at"):
-        cluster.reach(f"127.0.0.1:{port}")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        cluster.reach(f"127.0.0.1:{listener.getsockname()[1]}")
-    assert not constants.ENABLE_RAY_CLUSTER
-    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+        cluster.reach(f"127.0.0.1:{port}", "127.0.0.2")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        cluster.reach(f"127.0.0.1:{port}", "127.0.0.1")
+        with pytest.raises(ConnectionError, match=r"looks for it at 127\.0\.0\.2"):
+            cluster.reach(f"127.0.0.1:{port}", "127.0.0.2")
+
+
+def test_auto_is_the_cluster_of_the_environment_else_the_last_that_was_started_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert cluster._address_of("auto") == ""
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.1:6379\n")
+    assert cluster._address_of("auto") == "10.0.0.1:6379"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
+    assert cluster._address_of("auto") == "10.0.0.2:6379"
+    assert cluster._address_of("head:1") == "head:1"
+
+
+def test_what_ray_prints_is_none_of_our_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", cluster._Unheard(sys.stdout))
+    for name in ("ray_listen_error_messages", "ours"):
+        speaker = threading.Thread(target=print, args=(name,), name=name)
+        speaker.start()
+        speaker.join()
+    assert capsys.readouterr().out == "ours\n"
+
+
+_PRIVATE = re.compile(r"\bray\._(?!_)|[\"']ray\._|_private\b|_raylet\b|\._actor_id\b")
+"""A name of Ray that is its own, and another in the next version."""
+
+
+def test_no_name_that_is_rays_own_is_used() -> None:
+    root = Path(__file__).resolve().parents[3]
+    files = [*(root / "engine").rglob("*.py"), *(root / "tui").rglob("*.py")]
+    assert {cluster.__name__.rpartition(".")[2], "actor", "actors"} <= {file.stem for file in files}
+    assert [str(file.relative_to(root)) for file in files if _PRIVATE.search(file.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.process
