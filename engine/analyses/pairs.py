@@ -301,11 +301,14 @@ def pairs_study(session: Session, arguments: Arguments) -> Findings:
     return pair_tables(session, arguments)
 
 
-def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floating] | None = None) -> Findings:
+def pair_tables(
+    session: Session, arguments: Arguments, weights: NDArray[np.floating] | None = None, *, adds_up: bool = True
+) -> Findings:
     """The same with the weights of the neuron's layer, where they are at hand.
 
     Args:
-        weights: [d_mlp, d_model] W_out of the neuron's layer, a neuron a row, as in the model: not centred.
+        weights: [d_mlp, d_model] the direction in which each neuron of the layer writes, as in the model: not centred.
+        adds_up: whether the stream holds the sum of them, each times its neuron's value.
 
     Raises:
         ExplorerError: a setting, site or neuron that is none, or vectors that were not kept.
@@ -322,7 +325,7 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
     d = caught.vectors[site].shape[1]
     if not 0 <= neuron < d:
         raise ExplorerError(f"neuron {neuron} is out of range ({site} has {d})", remedy=f"choose 0 to {d - 1}")
-    partners = Partners(caught, site, neuron, residual, _rows(session, site, residual, weights))
+    partners = Partners(caught, site, neuron, residual, _rows(session, site, residual, weights), adds_up)
     number, seed = (
         settings.whole("permutations", 2000, least=0, most=MOST_RESAMPLES),
         settings.whole("seed", 0, least=0),

@@ -61,6 +61,7 @@ class Partners:
     Attributes:
         residual: the residual stream's site; None without.
         rows: by neuron of the layer, its row of W_out as `residual` takes it, as far as they are known.
+        adds_up: whether a neuron adds its row times its value to the stream, as far as is known.
     """
 
     caught: Captured
@@ -68,6 +69,7 @@ class Partners:
     neuron: int
     residual: str | None
     rows: Mapping[int, Floats]
+    adds_up: bool = True
 
     @property
     def n_site(self) -> int:
@@ -111,6 +113,8 @@ class Partners:
         for edit in session.spec.interventions:
             if edit.site not in (self.site, self.residual) and holds_writes(edit.site, self.residual):
                 return f"the stream holds what was done at {edit.site} by construction"
+        if not self.adds_up and self.written():
+            return "the stream holds what the neurons write by construction, and that is no sum of rows of W_out"
         if any(neuron not in self.rows for neuron in self.written()):
             return "the stream holds value × W_out by construction; `srm-explorer pairs SESSION --weights` subtracts it"
         return None

@@ -16,7 +16,7 @@ from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.execution.bench import Bench, Report
 from srm_explorer.engine.execution.rows import as_saved
 from srm_explorer.engine.experiment import Site
-from srm_explorer.engine.model import Capture, Decoded, LoadedModel, Prepared, w_out_rows
+from srm_explorer.engine.model import Capture, Decoded, LoadedModel, Prepared, writing_rows
 from srm_explorer.engine.session import Resolved, RunRecord
 from srm_explorer.engine.session.controls import Controls
 
@@ -110,7 +110,7 @@ class BatchTask:
 
 @dataclass(frozen=True)
 class NormsTask:
-    """How long the rows of W_out behind some hook_post sites are, which controls are matched on."""
+    """How much neurons write for 1 each, the lengths of their `writing_rows`, which controls are matched on."""
 
     sites: tuple[str, ...]
 
@@ -130,7 +130,7 @@ class NormsTask:
         return {site: self._norms(bench, site) for site in self.sites}
 
     def _norms(self, bench: Bench, site: str) -> NDArray[np.float64]:
-        rows = w_out_rows(bench.model, Site.parse(site).layer).astype(np.float64)
+        rows = writing_rows(bench.model, Site.parse(site).layer).astype(np.float64)
         return np.sqrt((rows**2).sum(axis=1))
 
 

@@ -12,7 +12,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, Site
 from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
 from srm_explorer.engine.figures.arithmetic import SiteEdits
-from srm_explorer.engine.model import LoadedModel, Weights, gain_after, is_written, w_in_columns, w_out_rows
+from srm_explorer.engine.model import LoadedModel, Weights, is_written, w_in_columns, w_out_rows, writing_rows
 from srm_explorer.engine.runs.forecast import MOST_NEURONS
 from srm_explorer.engine.runs.inputs import Inputs
 from srm_explorer.engine.runs.planes import fixed_planes
@@ -85,14 +85,11 @@ def weights_of(model: LoadedModel, direction: NeuronWeights, matrices: Matrices 
     Raises:
         ExplorerError: as `w_out_rows`; the neuron is out of range.
     """
-    read = w_out_rows if direction.kind == "w_out" else w_in_columns
+    read = writing_rows if direction.kind == "w_out" else w_in_columns
     kept = {} if matrices is None else matrices
     key = direction.kind, direction.layer
     if key not in kept:
         kept[key] = read(model, direction.layer)
-        gain = gain_after(model, direction.layer) if direction.kind == "w_out" else None
-        if gain is not None:
-            kept[key] = kept[key] * gain
     rows = kept[key]
     if direction.neuron >= len(rows):
         raise ExplorerError(

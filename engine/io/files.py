@@ -58,6 +58,8 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> Non
         ExplorerError: no space, no permission and the like, or the name of a folder, a pipe or a device; the old file
             is untouched and nothing is left behind.
     """
+    if str(path) == "-":
+        raise ExplorerError("- is standard output elsewhere, and a file is written", where="-", remedy="name a file")
     path = paths.absolute(path)
     made: list[Path] = []
     try:

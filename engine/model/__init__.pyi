@@ -55,10 +55,10 @@ from .weights import WeightCard as WeightCard
 from .weights import Weights as Weights
 from .weights import direct_logits as direct_logits
 from .weights import final_scale as final_scale
-from .weights import gain_after as gain_after
 from .weights import logit_cap as logit_cap
 from .weights import neuron_activations as neuron_activations
 from .weights import w_gate_columns as w_gate_columns
 from .weights import w_in_columns as w_in_columns
 from .weights import w_out_rows as w_out_rows
 from .weights import weight_card as weight_card
+from .weights import writing_rows as writing_rows

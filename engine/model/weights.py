@@ -39,13 +39,23 @@ def w_out_rows(model: LoadedModel, layer: int) -> Weights:
     return _matrix(model, layer, "W_out")
 
 
-def gain_after(model: LoadedModel, layer: int) -> Weights | None:
-    """Return the gain of the norm that follows W_out in a block (Gemma-2), [d_model] float32; None without one."""
-    norm = _norm_after(model, layer)
+def writing_rows(model: LoadedModel, layer: int) -> Weights:
+    """Return the direction in which each neuron of a layer writes: its row of W_out, times the gain of a norm after it.
+
+    Such a norm (Gemma-2) divides what all neurons of the layer write by one number a position; without one these are
+    the rows.
+
+    Returns:
+        [d_mlp, d_model] float32.
+
+    Raises:
+        ExplorerError: as `w_out_rows`.
+    """
+    rows, norm = w_out_rows(model, layer), _norm_after(model, layer)
     if norm is None:
-        return None
+        return rows
     with at_hand(norm):
-        return _gain(model, norm)
+        return rows * _gain(model, norm)
 
 
 def _norm_after(model: LoadedModel, layer: int) -> Any:
@@ -528,7 +538,7 @@ def _norm(name: str, rows: NDArray[np.float32], neuron: int) -> Norm:
 
 
 def _written(model: LoadedModel, layer: int) -> NDArray[np.float32]:
-    rows = w_out_rows(model, layer)
+    rows = writing_rows(model, layer)
     return rows - rows.mean(axis=1, keepdims=True) if model.shape.centres else rows
 
 

@@ -29,11 +29,13 @@ from srm_explorer.engine.model import (
     WeightCard,
     check_layer,
     check_neuron,
+    is_written,
     neuron_activations,
     neuron_usage,
     w_gate_columns,
     w_out_rows,
     weight_card,
+    writing_rows,
 )
 from srm_explorer.engine.prompts import is_path, load_prompt_set
 from srm_explorer.engine.runs.progress import Meter, Stopped
@@ -403,4 +405,8 @@ def weighted_pairs_study(session: Session | None, arguments: Arguments, model: L
     parsed = Site.parse(site)
     if not parsed.is_mlp:
         raise ExplorerError(f"{site} has no W_out", where=session.name, remedy="choose an MLP's site")
-    return pair_tables(session, arguments, w_out_rows(model, parsed.layer))
+    layer = parsed.layer
+    rows, stream = w_out_rows(model, layer), str(Site(layer, "hook_resid_post"))
+    # No neuron of a layer adds its row alone where a norm follows.
+    adds_up = is_written(model, stream, site, (0,), rows[:1])
+    return pair_tables(session, arguments, writing_rows(model, layer), adds_up=adds_up)

@@ -222,3 +222,12 @@ def test_numbers_labels_and_other_texts_are_written_as_they_are(text: str) -> No
 
 def test_controls_are_shown_in_a_table_for_people() -> None:
     assert csv_cell("\x1b[31mred\r\x9b") == "\\x1b[31mred\\x0d\\x9b"
+
+
+def test_a_dash_is_no_name_for_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExplorerError, match="- is standard output elsewhere"):
+        write_atomic(Path("-"), b"")
+    assert not list(tmp_path.iterdir())
+    write_atomic(Path("./-").absolute(), b"meant")
+    assert Path("-").read_bytes() == b"meant"
