@@ -54,6 +54,17 @@ def cut(text: str, width: int) -> str:
     return head
 
 
+def cut_amid(text: str, width: int, sign: str = "…") -> str:
+    """A text in so many cells of any terminal, a sign in the place of its middle: ends tell names apart."""
+    if broadest(text) <= width:
+        return text
+    room = max(0, width - cell_len(sign))
+    head = cut(text, room // 2)
+    room -= broadest(head)
+    tails = (text[start:] for start, _, _ in split_graphemes(text)[0])
+    return head + sign + next((tail for tail in tails if broadest(tail) <= room), "")
+
+
 def _broadest(character: str) -> int:
     if character == "\ufe0f" or unicodedata.category(character) == "Mc":
         return 1

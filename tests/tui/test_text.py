@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from srm_explorer.tui.text import told_apart, wrapped
+from srm_explorer.tui.text import broadest, cut_amid, told_apart, wrapped
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf"]), max_size=80), st.integers(2, 40))
@@ -48,3 +48,15 @@ def test_names_that_are_cut_stay_as_different_as_they_were(middles: list[str], b
 )
 def test_what_all_names_have_in_common_is_left_out_where_it_is_long(names: list[str], shown: list[str]) -> None:
     assert list(told_apart(names)) == shown
+
+
+@given(text=st.text(st.characters(exclude_characters="…"), max_size=60), width=st.integers(2, 40))
+def test_a_text_that_is_cut_amid_keeps_to_its_room_and_both_ends(text: str, width: int) -> None:
+    shown = cut_amid(text, width)
+    assert broadest(shown) <= width
+    if broadest(text) <= width:
+        assert shown == text
+    else:
+        head, _, tail = shown.rpartition("…")
+        assert text.startswith(head)
+        assert text.endswith(tail)

@@ -118,7 +118,7 @@ _VALUES: dict[str, Callable[[Row], Any]] = {
 
 
 COLUMNS = (
-    Column("name", "name", least=16, share=2),
+    Column("name", "name", least=16, share=2, cut="middle"),
     Column("model", "model", width=14, priority=4),
     Column("done", "site · neuron · op", least=18, share=3, priority=3),
     Column("runs", "runs", width=22, align="right", priority=1),

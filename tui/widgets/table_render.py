@@ -15,7 +15,7 @@ from rich.style import Style
 from textual.widget import Widget
 
 from srm_explorer.tui.glyphs import Glyphs
-from srm_explorer.tui.text import UNSURE, broadest, cut
+from srm_explorer.tui.text import UNSURE, broadest, cut, cut_amid
 from srm_explorer.tui.themes import themed_style
 
 NARROW = 90
@@ -34,6 +34,7 @@ class Column:
         priority: columns of a higher one are dropped first where room is short; those of 0 never.
         least: the smallest width of a column that shares what is left.
         share: its part of what is left, relative to the others'.
+        cut: where a text is cut that has no room: names are alike at their beginnings.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Column:
     priority: int = 0
     least: int = 8
     share: int = 1
+    cut: Literal["end", "middle"] = "end"
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ def row_segments(line: Line, placed: Sequence[Placed], mark_width: int, signs: G
     x = 1 + mark_width
     for slot, cell in zip(placed, cells, strict=True):
         segments.append(Segment(" " * (slot.x - x), look("")))
-        segments.append(_segment(cell, slot.width, slot.column.align, signs, look))
+        segments.append(_segment(cell, slot.width, slot.column.align, signs, look, slot.column.cut))
         x = slot.end
     return segments
 
@@ -251,8 +253,10 @@ def differences(old: Line, new: Line, placed: Sequence[Placed], mark_width: int)
     return stretches
 
 
-def _segment(cell: Cell, width: int, align: str, signs: Glyphs, look: Look) -> Segment:
+def _segment(cell: Cell, width: int, align: str, signs: Glyphs, look: Look, cut_at: str = "end") -> Segment:
     text, name = (cell, "") if isinstance(cell, str) else cell
+    if cut_at == "middle":
+        text = cut_amid(one_line(text), width, signs.ellipsis)
     return kept_apart(fit(text, width, "right" if align == "right" else "left", signs.ellipsis), look(name))
 
 

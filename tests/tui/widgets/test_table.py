@@ -295,6 +295,17 @@ async def test_a_table_that_reveals_brings_in_the_ends_of_texts_that_are_cut() -
         assert screen_lines(app)[1].split()[1:3] == ["no", "0"]
 
 
+async def test_names_that_are_cut_amid_are_told_apart_by_their_ends() -> None:
+    names = [f"alpha-experiment-with-a-very-long-name-that-goes-on-{word}" for word in ("first", "second", "third")]
+    async with drive() as (app, pilot):
+        app.table.set_columns([Column("name", "name", 30, cut="middle")])
+        app.table.set_rows(3, lambda row, key: names[row])
+        await pilot.pause()
+        shown = [line.split()[-1] for line in screen_lines(app)[1:4]]
+        assert [name.rpartition("-")[2] for name in shown] == ["first", "second", "third"]
+        assert all(name.startswith("alpha-") and cell_len(name) == 30 for name in shown)
+
+
 @given(text=TEXTS, width=st.integers(0, 30), align=st.sampled_from(["left", "right"]))
 def test_any_text_fits_its_cell_exactly_and_cannot_act_on_the_terminal(text: str, width: int, align: Any) -> None:
     shown = fit(text, width, align)
