@@ -38,6 +38,9 @@ STORE = 512 * 2**20
 _LONGEST = 45
 """Characters of the folder that Ray puts its sockets in: with its own names a path must stay below 107."""
 
+_SHORT = Path("/tmp")
+"""Where that folder is made instead."""
+
 _ALL_INTERFACES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray listens on the loopback interface alone where it thinks that there can be no cluster of several machines."""
 
@@ -301,13 +304,14 @@ def _folder() -> Path:
     """A new folder for Ray's files; those of processes that are gone are removed."""
     home = runtime_folder()
     make_folder(home)
-    for old in home.glob("ray-*"):
-        pid = old.name.rpartition("-")[2]
-        if not (pid.isdigit() and is_alive(int(pid))):
-            shutil.rmtree(old, ignore_errors=True)
+    for old in (*home.glob("ray-*"), *_SHORT.glob("srm-ray-*")):
+        pid = old.name.partition("ray-")[2].partition("-")[0]
+        with contextlib.suppress(OSError):
+            if pid.isdigit() and not is_alive(int(pid)) and old.lstat().st_uid == os.getuid():
+                shutil.rmtree(old, ignore_errors=True)
     folder = home / f"ray-{os.getpid()}"
     if len(str(folder)) > _LONGEST:
-        return Path(tempfile.mkdtemp(prefix="srm-ray-", dir="/tmp"))
+        return Path(tempfile.mkdtemp(prefix=f"srm-ray-{os.getpid()}-", dir=_SHORT))
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -55,6 +56,7 @@ class WarmServer:
         for one in self.started:
             one.kill()
         self._process.communicate()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class WarmProcess:

@@ -560,6 +560,26 @@ def test_a_connection_of_somebody_else_is_left_to_them(monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address of its own there alone")
+@pytest.mark.parametrize("longest", [10_000, 1])
+def test_folders_of_ray_are_removed_with_the_next_start_once_their_process_is_gone(
+    longest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_LONGEST", longest)
+    monkeypatch.setattr(cluster, "_SHORT", tmp_path)
+    child = os.fork()
+    if not child:
+        cluster._folder()
+        os._exit(0)
+    os.waitpid(child, 0)
+    places = (cluster.runtime_folder().glob("ray-*"), tmp_path.glob("srm-ray-*"))
+    (left,) = (folder for place in places for folder in place)
+    mine = cluster._folder()
+    assert mine.is_dir()
+    assert not left.exists()
+    cluster._folder()
+    assert mine.is_dir(), "its process lives"
+
+
 def test_a_cluster_is_looked_for_where_ray_will(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_PATIENCE", 0.0)
     with socket.create_server(("127.0.0.2", 0)) as listener:
