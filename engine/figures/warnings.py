@@ -99,8 +99,7 @@ def clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[
 
 
 def _of_model(session: Session) -> Iterator[str]:
-    model: object = session.provenance.get("model")
-    remarks: object = cast("Mapping[str, Any]", model).get("remarks", ()) if isinstance(model, dict) else ()
+    remarks: object = session.told("model").get("remarks")
     if isinstance(remarks, list):
         yield from (
             remark for remark in cast("list[object]", remarks) if isinstance(remark, str) and remark.isprintable()

@@ -24,7 +24,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Annotated, Any, BinaryIO, Literal, TypeAlias, cast
+from typing import IO, Annotated, BinaryIO, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -222,7 +222,7 @@ def _named_alone(session: Session) -> tuple[list[str], list[str]]:
     if session.is_imported:
         return [], []
     spec, provenance = session.spec, session.provenance
-    inputs = _table(provenance.get("inputs"))
+    inputs = session.told("inputs")
     shipped = dict(available_prompt_sets([paths.shipped_prompts()]))
     prompts = [
         name
@@ -232,14 +232,10 @@ def _named_alone(session: Session) -> tuple[list[str], list[str]]:
         and (name not in shipped or inputs.get(f"prompts {name}", "") not in ("", sha256_of(shipped[name])))
     ]
     directions = [text.removeprefix("direction ") for text in inputs if text.startswith("direction ")]
-    source = str(_table(provenance.get("model")).get("source", ""))
+    source = str(session.told("model").get("source", ""))
     model = [spec.model.name] if spec.model.name != DEMO and Path(source).is_absolute() else []
     missing = [text for text in directions if text not in known_directions(provenance)]
     return [*prompts, *directions, *([spec.stats] if spec.stats else []), *model], [*missing, *model]
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _is_running(run: Path) -> bool:

@@ -65,7 +65,7 @@ def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) ->
     session = load_session(path) if paths.is_there(path) else None
     folder = paths.run_folder(path)
     if session is not None:
-        recorded: Mapping[str, str] = session.provenance.get("inputs", {})
+        recorded: Mapping[str, str] = session.told("inputs")
         _refuse_another(path, _differences(session.spec, experiment) + _changed(recorded, hashes))
         if session.state == "finished":
             return RunStatus("finished", session)

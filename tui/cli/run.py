@@ -130,7 +130,7 @@ def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restar
 
 
 def is_demo(session: Session) -> bool:
-    return bool(session.provenance.get("model", {}).get("is_demo"))
+    return bool(session.told("model").get("is_demo"))
 
 
 def shown_name(outcome: Outcome) -> str:
