@@ -436,7 +436,10 @@ class ExplorerController:
         draft.plane, draft.theta = state.plane, state.theta
         draft.threshold = state.threshold if state.threshold_chosen else None
         draft.view = state.view if state.view_chosen else ""
-        draft.by, draft.tab = tuple(state.by), self._view.results.tab
+        draft.by = tuple(state.by)
+        # The log of the next screen is empty.
+        if self._view.results.tab != "Log":
+            draft.tab = self._view.results.tab
         self.editor.keep()
 
     def show_header(self) -> None:

@@ -108,11 +108,16 @@ async def test_the_spotlight_stands_where_the_last_screen_left_it(drive: Any, st
         await pilot.press("3", "right", "right", "L", "t", "v")
         await until(lambda: "θ 12°" in app.text(), "the turn")
         await pilot.press("q")
-    async with drive() as (app, _, until):
+    async with drive() as (app, pilot, until):
         await until(lambda: "θ 12°" in app.text(), "the spotlight")
         state = app.explorer.results.state
         assert (state.theta, state.view) == (12, "mean")
         assert state.session.name == "storm"
+        await pilot.press("3", "[")
+        await until(lambda: "[Log]" in app.text(), "the log")
+        await pilot.press("q")
+    async with drive() as (app, _, until):
+        await until(lambda: "[Polar]" in app.text() and "θ 12°" in app.text(), "the chart: the log is empty again")
 
 
 async def test_a_session_is_copied_under_another_name(drive: Any, stored: Path) -> None:
