@@ -82,9 +82,7 @@ class ModelFiles:
     @property
     def architecture(self) -> str:
         """What config.json calls the model: "GPT2LMHeadModel"; its type where it has no such name."""
-        config = _read_config(self.folder) if self.folder else {}
-        names: Any = config.get("architectures") or [config.get("model_type", "the model")]
-        return str(names[0] if isinstance(names, list) else names)  # pyright: ignore[reportUnknownArgumentType]
+        return _architecture(_read_config(self.folder) if self.folder else {})
 
     @property
     def packing(self) -> str:
@@ -250,6 +248,13 @@ def _shards(folder: Path, names: Collection[str]) -> list[str]:
 def _check_shards(folder: Path, where: str) -> None:
     names = _names_in(folder)
     missing = [shard for shard in _shards(folder, names) if shard not in names]
+    if missing == [_WEIGHTS]:
+        there = f"{_INDEX} names no others" if _INDEX in names else f"{min(filter(_is_weights, names))} is not read"
+        raise ExplorerError(
+            f"its weights are neither in {_WEIGHTS} nor in parts that an index names ({there})",
+            where=where,
+            remedy="save the model again (model.save_pretrained), or copy its index too",
+        )
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise ExplorerError(
@@ -301,13 +306,22 @@ _READABLE = ("mxfp4",)
 
 
 def _check_config(config: Mapping[str, Any], where: str, name: str) -> None:
-    """Refuse quantised weights: neurons, cards, forecasts and hashes are read from plain matrices."""
+    """Refuse quantised weights, as neurons, cards, forecasts and hashes are read from plain matrices; and encoders."""
     nested = config.get("text_config")
     parts = [config, cast("Mapping[str, Any]", nested)] if isinstance(nested, Mapping) else [config]
     for part in parts:
         packed: Any = part.get("quantization_config") or part.get("compression_config")
         if isinstance(packed, Mapping):
             _check_packing(cast("Mapping[str, Any]", packed), where, name)
+    if config.get("is_encoder_decoder"):
+        what = f"{_architecture(config)} is no causal language model: an encoder reads the text, and its decoder writes"
+        raise ExplorerError(what, where=where, remedy="choose a decoder-only model")
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    """What config.json calls a model, or its type."""
+    names: Any = config.get("architectures") or [config.get("model_type", "the model")]
+    return str(names[0] if isinstance(names, list) else names)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _check_packing(packed: Mapping[str, Any], where: str, name: str) -> None:

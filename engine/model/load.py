@@ -20,6 +20,7 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.sources.transformers import source as bridge_source
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.quantization_config import Mxfp4Config
 
@@ -243,9 +244,10 @@ def _wrapped(
 ) -> Any:
     """A model behind TransformerLens' bridge; ExplorerError for one that it cannot wrap, or that has other blocks."""
     try:
-        bridge: Any = TransformerBridge.boot_transformers(
-            files.source, hf_model=model, tokenizer=copy.deepcopy(tokenizer.raw), device=placement.home, dtype=dtype
-        )
+        with _text_alone():
+            bridge: Any = TransformerBridge.boot_transformers(
+                files.source, hf_model=model, tokenizer=copy.deepcopy(tokenizer.raw), device=placement.home, dtype=dtype
+            )
     except _REFUSALS as error:
         if device_fault(error):
             raise
@@ -264,6 +266,25 @@ def _wrapped(
             remedy="choose a model of another family",
         )
     return bridge
+
+
+@contextlib.contextmanager
+def _text_alone() -> Generator[None]:
+    """Keep a bridge from what reads a model's images and sounds.
+
+    It would look for that on the hub, and where it cannot be loaded have pip install torchvision, unasked.
+    """
+
+    def nothing(*_: object) -> None:
+        pass
+
+    library: Any = bridge_source
+    load_processor = library.load_modality_processor
+    library.load_modality_processor = nothing
+    try:
+        yield
+    finally:
+        library.load_modality_processor = load_processor
 
 
 def _shape_of(bridge: Any, model: Any, name: str, experts: Mapping[int, Experts]) -> ModelShape:
@@ -404,6 +425,8 @@ def _load_weights(
             attn_implementation="eager",
             local_files_only=True,
             output_loading_info=True,
+            # Told below, by name; the library tells it in a report that nobody sees.
+            ignore_mismatched_sizes=True,
             **plain,
             **(laid_out.options() if laid_out else {}),
         )
@@ -428,7 +451,9 @@ def _load_weights(
             where=name,
             remedy="choose a causal language model that needs no code of its own",
         ) from error
+    _check_sizes(report["mismatched_keys"], name)
     _check_complete(model, report["missing_keys"], name)
+    _check_plain(report["unexpected_keys"], name)
     unused = _unused(model, report["unexpected_keys"])
     if dtype == torch.float64:
         # The grouped product that experts are otherwise computed by has no float64.
@@ -452,6 +477,29 @@ def _unused(model: Any, unexpected: Iterable[str]) -> tuple[str, ...]:
         if kind in ("weight", "bias") and not is_mask:
             weights.append(name)
     return tuple(sorted(weights))
+
+
+def _check_sizes(unlike: Iterable[tuple[str, Sequence[int], Sequence[int]]], name: str) -> None:
+    """Refuse weights that have another shape than config.json gives them, which were made up."""
+    first = min(unlike, default=None)
+    if first is not None:
+        weight, held, said = first[0], *(" × ".join(map(str, shape)) for shape in first[1:])
+        raise ExplorerError(
+            f"{weight} is {held} in the files, and {said} by config.json",
+            where=name,
+            remedy="save the whole model again, or check that config.json belongs to it",
+        )
+
+
+def _check_plain(unexpected: Iterable[str], name: str) -> None:
+    """Refuse codes that were read as numbers: beside them lies what they are to be multiplied with."""
+    scales = [one for one in unexpected if one.rpartition(".")[2].startswith(("weight_", "input_scale", "SCB"))]
+    if scales:
+        raise ExplorerError(
+            f"its weights are quantised and config.json does not say so: {min(scales)} is to be multiplied with them",
+            where=name,
+            remedy="use the model it was made from, in float32, bfloat16 or float16",
+        )
 
 
 def _check_complete(model: Any, missing: Iterable[str], name: str) -> None:

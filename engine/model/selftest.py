@@ -279,13 +279,14 @@ def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
             where=model.name,
             remedy="choose a model of another family",
         )
+    other = "" if precision in ("float32", "float64") else "dtype float32 or "
     for name in ("wrapped_vs_plain", "clamped", "batch_vs_single", "cached_vs_uncached", "add_0_vs_baseline"):
         value: float | None = getattr(found, name)
         if value is not None and not value <= tolerance:
             raise ExplorerError(
                 f"the self-test failed: {name} differs by {value:.2g} (allowed {tolerance:.0e}); {found}",
                 where=model.name,
-                remedy="choose dtype float32 or another model; results would not be what they say",
+                remedy=f"choose {other}another model; results would not be what they say",
             )
     return found
 
@@ -321,10 +322,22 @@ def _changed_by_wrapping(model: LoadedModel) -> float | None:
     """The largest difference of logits that the bridge makes, relative to the largest; None where none can be compared.
 
     All other parts of the test compare the wrapped model with itself.
+
+    Raises:
+        ExplorerError: the model itself says what is no number.
     """
     if model.unwrapped is None:
         return None
     ids, plain = model.unwrapped
+    if not plain.isfinite().all():
+        is_whole = model.dtype in (torch.float32, torch.float64)
+        raise ExplorerError(
+            f"the logits that it computes in {str(model.dtype).removeprefix('torch.')} are not all finite numbers",
+            where=model.name,
+            remedy="copy or save the model again: weights of it are none either"
+            if is_whole
+            else "choose dtype float32",
+        )
     with torch.inference_mode():
         wrapped = _forward(model, list(ids)).float().cpu()
     return float((wrapped - plain).abs().max() / plain.abs().max().clamp(min=_LEAST_LOGIT))

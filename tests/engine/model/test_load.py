@@ -14,10 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertForMaskedLM,
     CTRLConfig,
     CTRLLMHeadModel,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
     OpenAIGPTConfig,
     OpenAIGPTLMHeadModel,
     T5Config,
@@ -30,6 +34,7 @@ from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.closed_form import is_written
 from srm_explorer.engine.model.device import set_tf32
 from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.selftest import self_test
 from srm_explorer.engine.model.warm import WarmModel
 from srm_explorer.engine.model.weights import w_out_rows
 from tests.waiting import PATIENCE
@@ -95,17 +100,41 @@ def without_a_part(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
 
 
+def renamed(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "consolidated.safetensors")
+
+
+def with_half_an_index(folder: Path) -> None:
+    without_a_part(folder)
+    writing("model.safetensors.index.json", b'{"weight_map": {')(folder)
+
+
+def in_codes_of_eight_bits(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    name = "transformer.h.0.mlp.c_fc.weight"
+    weights |= {name: weights[name].to(torch.float8_e4m3fn), f"{name}_scale_inv": torch.full((1, 1), 0.5)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 BROKEN: list[tuple[str, Break, str]] = [
     ("no config", removing("config.json"), "no config.json"),
     ("no weights", removing("*.safetensors"), "holds no weights"),
     ("pickled weights", pickled, "nothing is unpickled"),
     ("a part of the weights missing", without_a_part, "model-00002-of-00002.safetensors is missing"),
+    ("weights under another name", renamed, "nor in parts that an index names (consolidated.safetensors is not read)"),
+    ("half an index", with_half_an_index, "model.safetensors.index.json names no others"),
+    ("codes that config.json tells nothing of", in_codes_of_eight_bits, "c_fc.weight_scale_inv is to be multiplied"),
     ("truncated weights", truncated, "weights cannot be read"),
     ("weights that are text", writing("model.safetensors", b"hello"), "weights cannot be read"),
     ("empty weights", writing("model.safetensors", b""), "weights cannot be read"),
     ("missing weights", without_a_layer, "4 of its weights are not in the file"),
     ("fewer layers than said", with_config(n_layer=4), "of its weights are not in the file"),
-    ("other widths than said", with_config(n_embd=64), "cannot be loaded"),
+    ("other widths than said", with_config(n_embd=64), "by config.json"),
+    (
+        "another vocabulary than said",
+        with_config(vocab_size=599),
+        "wte.weight is 600 × 32 in the files, and 599 × 32 by",
+    ),
     ("config that is no JSON", writing("config.json", b"{nope"), "not a valid JSON"),
     ("config that is no text", writing("config.json", b"\xff\xfe\x00"), "not a valid JSON"),
     ("config that is a list", writing("config.json", b"[1]"), "cannot be loaded"),
@@ -198,6 +227,17 @@ MODELS: list[tuple[str, Callable[[], Any], str]] = [
         "T5ForConditionalGeneration is no causal language model",
     ),
     (
+        "an encoder beside a decoder that could be run alone",
+        lambda: BartForConditionalGeneration(
+            BartConfig(
+                vocab_size=600,
+                d_model=32,
+                **{f"{part}_{size}": 2 for part in ("encoder", "decoder") for size in ("layers", "attention_heads")},
+            )
+        ),
+        "BartForConditionalGeneration is no causal language model",
+    ),
+    (
         "an architecture that TransformerLens has not",
         lambda: CTRLLMHeadModel(CTRLConfig(vocab_size=600, n_embd=32, dff=64, n_layer=2, n_head=4)),
         "cannot wrap CTRLLMHeadModel, which it does not know",
@@ -218,6 +258,24 @@ def test_other_kinds_of_model_are_refused(
     for path in tiny_gpt2_folder.glob("tokenizer*"):
         shutil.copy(path, tmp_path)
     assert says in refusal(tmp_path)
+
+
+def test_a_model_that_reads_images_too_is_fed_texts_and_nothing_is_installed_for_it(
+    tiny_gpt2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = {"num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 48}
+    text = layer | {"vocab_size": 600, "hidden_size": 32, "num_key_value_heads": 2, "head_dim": 16}
+    images = layer | {"hidden_size": 16, "image_size": 28, "patch_size": 14}
+    Gemma3ForConditionalGeneration(
+        Gemma3Config(text_config=text, vision_config=images, mm_tokens_per_image=4)
+    ).save_pretrained(tmp_path)
+    for path in tiny_gpt2_folder.glob("tokenizer*"):
+        shutil.copy(path, tmp_path)
+    started: list[Any] = []
+    monkeypatch.setattr(subprocess, "check_call", lambda *command, **_: started.append(command))
+    loaded = load(tmp_path)
+    assert started == []
+    assert self_test(loaded).wrapped_vs_plain is not None
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "unheard-of"])

@@ -173,6 +173,21 @@ def test_a_pad_whose_scores_are_all_low_stays_a_number(tiny_gpt2_folder: Path, t
     assert self_test(load_model(ModelSpec(name=str(folder), device="cpu", dtype=dtype))).pads
 
 
+@pytest.mark.parametrize(
+    ("dtype", "factor", "remedy"),
+    [("float16", 1e7, "choose dtype float32"), ("float32", torch.inf, "save the model again")],
+)
+def test_logits_that_are_no_numbers_are_named_with_what_helps(
+    tiny_gpt2_folder: Path, tmp_path: Path, dtype: Any, factor: float, remedy: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_gpt2_folder, tmp_path / "loud"))
+    weights = load_file(folder / "model.safetensors")
+    weights["transformer.h.1.mlp.c_proj.bias"][:] *= factor
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ExplorerError, match=rf"the logits .* in {dtype} are not all finite numbers; .*{remedy}"):
+        self_test(load_model(ModelSpec(name=str(folder), device="cpu", dtype=dtype)))
+
+
 def test_a_gpu_that_fails_is_no_fault_of_the_models(tiny_gpt2: LoadedModel) -> None:
     def fail(_: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
