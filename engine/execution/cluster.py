@@ -10,6 +10,7 @@ with the run. Its files lie in a folder of ours, which is removed then, or when 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -138,7 +139,7 @@ class Cluster:
             is_gone: whether it does not answer: Ray would wait for it, and then end this process.
         """
         if not is_gone:
-            with _quiet(), contextlib.suppress(Exception):
+            with _quiet(), _uncollected(), contextlib.suppress(Exception):
                 self.ray.shutdown()
         if isinstance(sys.stdout, _Unheard):
             sys.stdout = sys.stdout.stream
@@ -333,6 +334,18 @@ def own_signals() -> Generator[None]:
             if handler is not None:
                 signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Generator[None]:
+    """Collect no garbage: where another thread does, and finds what is Ray's while Ray ends, that ends this process."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @contextlib.contextmanager
