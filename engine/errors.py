@@ -64,6 +64,12 @@ def first_line(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:300]
 
 
+def named(error: BaseException) -> str:
+    """Say what kind of error it is too, without which many a message says nothing: "KeyError: 5"."""
+    kind, line = type(error).__name__, first_line(error)
+    return line if line == kind else f"{kind}: {line}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The remedy for a misspelt name: the nearest known one, else all of them."""
     names = list(known)

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from srm_explorer.engine.errors import ExplorerError, first_line
-from srm_explorer.engine.execution.actor import Actor, Fault, Look
+from srm_explorer.engine.errors import ExplorerError, named
+from srm_explorer.engine.execution.actor import SAME, Actor, Fault, Look, build
 from srm_explorer.engine.execution.bench import Subject, Task
 from srm_explorer.engine.execution.cluster import Cluster, amount, join
 from srm_explorer.engine.execution.executor import Finished, Take
@@ -50,6 +50,13 @@ _SILENT = 30.0
 """Seconds after which another's cluster that does not answer is gone: Ray would end this process without a word of ours
 after a minute."""
 
+_QUIET = 10.0
+"""Seconds without an answer after which it is seen whether an actor's node is there; Ray takes a minute and more."""
+
+_NODE_GONE = "its node is gone"
+
+_SEE = "see whether its node is there, and has enough memory"
+
 _NOTICED = 90.0
 """Seconds within which Ray notices that a node is gone, or it was not."""
 
@@ -63,12 +70,14 @@ class _Hand:
         place: host and node, to come.
         hired: when.
         queues: whether there was no room for it then.
-        asked: the answer to come, of its task or of the opening; None where it has nothing to do.
-        task: that it has; None while it makes its model ready.
+        asked: the answer to come, of its task, of the opening, or of what its tasks are about; None where it has
+            nothing to do.
+        task: that it has; None while it makes itself ready.
         deaths: of actors that had the task before.
         opened: once its model is ready.
         has_joined: whether it was told of.
         looking: a look to come.
+        looked: when that was asked for.
     """
 
     name: str
@@ -82,6 +91,7 @@ class _Hand:
     opened: Opened | None = None
     has_joined: bool = False
     looking: Any = None
+    looked: float = 0.0
     look: Look = field(default_factory=lambda: Look("loading"))
     host: str = "?"
     node: str = ""
@@ -108,7 +118,7 @@ class RayExecutor:
         self._hired = 0
         self._deaths = 0
         self._unopened = 0
-        self._why = ""
+        self._last: Fault | None = None
         self._gone: dict[str, float] = {}
         self._look_at = 0.0
         self._lacks_since: float | None = None
@@ -126,15 +136,14 @@ class RayExecutor:
         self._opening = replace(opening, is_new=False)
         leader: _Hand | None = None
         while True:
-            if leader is not None and leader not in self._hands:
+            if not self._hands:
                 self._check_hope()
-                leader = None
+            leader = leader if leader in self._hands else None
             hired = self._fill(meter, opening if leader is None else self._opening)
             leader = leader or next(iter(hired), None)
             for hand, answer in self._answers():
-                if hand is leader and isinstance(answer, Fault):
-                    where = answer.where if self._cluster.is_ours else f"{answer.where} on {hand.host}".strip()
-                    raise replace(answer, where=where).error()
+                if hand is leader and isinstance(answer, Fault) and not answer.is_own:
+                    raise self._told_by(hand, answer)
                 self._welcome(hand, answer)
             if leader is None or not leader.node:
                 # Whoever found room, or lives, when the first did not.
@@ -154,7 +163,7 @@ class RayExecutor:
         self._subject = self._ray.put(subject)
         for hand in self._hands:
             if hand.opened is not None:
-                hand.handle.set_up.remote(self._subject)
+                hand.asked = hand.handle.set_up.remote(self._subject)
 
     def ask(self, task: Task[Result]) -> Result:
         """Have the first who is free carry it out."""
@@ -180,10 +189,13 @@ class RayExecutor:
                 if task is None:
                     self._welcome(hand, answer)
                     continue
+                if isinstance(answer, Fault):
+                    if not answer.is_own:
+                        raise self._told_by(hand, answer)
+                    self._lose(hand, answer)
+                    continue
                 hand.task = None
                 self._deaths = 0
-                if isinstance(answer, Fault):
-                    raise answer.error()
                 yield Finished(task, answer, hand.name, hand.opened.device if hand.opened else "")
             for task, deaths in list(self._again):
                 if deaths >= MOST_DEATHS:
@@ -227,7 +239,7 @@ class RayExecutor:
         self._hired += 1
         part = min(self._needs["num_gpus"] or 1.0, 1.0)
         kind = self._ray.remote(concurrency_groups={"look": 1})(Actor).options(**self._needs)
-        handle = kind.remote(self._threads, part)
+        handle = kind.remote(self._threads, part, build())
         hand = _Hand(
             name=f"actor {self._hired}",
             handle=handle,
@@ -238,25 +250,29 @@ class RayExecutor:
         self._hands.append(hand)
         return hand
 
-    def _welcome(self, hand: _Hand, answer: Opened | Fault) -> None:
-        """Give an actor whose model is ready what it needs to begin; one that has another model goes."""
-        first = self._first
-        why = f"{answer.where}: {answer.what}".removeprefix(": ") if isinstance(answer, Fault) else ""
-        if isinstance(answer, Opened) and first is not None:
+    def _welcome(self, hand: _Hand, answer: Opened | Fault | None) -> None:
+        """Give an actor whose model is ready what it needs to begin; one that has another model goes.
+
+        Args:
+            answer: to the opening; None once it was told what its tasks are about.
+        """
+        if isinstance(answer, Opened):
+            self._first = first = self._first or answer
             same = (answer.weights_sha256, answer.prompts, answer.versions)
             if same != (first.weights_sha256, first.prompts, first.versions):
-                why = "its model, its tokenizer or its packages are others"
-        if why or isinstance(answer, Fault):
-            self._lose(hand, why, is_final=True)
+                remedy = "put the same model and the same packages on every node"
+                answer = Fault("its model, its tokenizer or its packages are others", "", remedy)
+        if isinstance(answer, Fault):
+            self._lose(hand, answer)
+        if not isinstance(answer, Opened):
             return
         hand.opened = answer
         self._unopened = 0
-        self._first = first or answer
         if not hand.has_joined:
             self._news.append(ActorJoined(hand.name, hand.host, answer.device, answer.threads))
             hand.has_joined = True
         if self._subject is not None:
-            hand.handle.set_up.remote(self._subject)
+            hand.asked = hand.handle.set_up.remote(self._subject)
 
     def _send(self, take: Take[Result]) -> bool:
         """Give everybody who is free a task; tell whether there may be more to do."""
@@ -286,28 +302,28 @@ class RayExecutor:
             self._find(hand)
             try:
                 answer = ray.get(asked)
-            except (errors.RayActorError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
-                self._lose(hand, why_it_died(str(error)))
-                continue
             except errors.RayTaskError as error:
-                if hand.task is not None or self._first is None:
-                    raise
-                self._lose(hand, first_line(error.cause), is_final=True)
+                # What an actor cannot say itself: what it is sent, or sends, cannot be read.
+                answer = Fault(named(error.cause), "", SAME)
+            except errors.RayError as error:
+                self._lose(hand, why_it_died(str(error)))
                 continue
             hand.asked = None
             yield hand, answer
         self._look_around()
 
     def _look_around(self) -> None:
-        """Ask those that are busy how far they are, and take in what was answered."""
+        """Ask those that are busy how far they are, and take in what was answered; who lost its node never answers."""
+        assert self._cluster is not None
         ray = self._ray
         if time.monotonic() > self._check_at:
             self._check_ray()
             self._check_at = time.monotonic() + _SOON
-        for hand in self._hands:
+        for hand in list(self._hands):
             if hand.looking is None:
                 if hand.asked is not None:
                     hand.looking = hand.handle.look.options(concurrency_group="look").remote()
+                    hand.looked = time.monotonic()
                 continue
             ready, _ = ray.wait([hand.looking], timeout=0)
             if ready:
@@ -316,6 +332,10 @@ class RayExecutor:
                 with contextlib.suppress(ray.exceptions.RayError):
                     hand.look = ray.get(ready[0])
                     self._find(hand)
+            elif hand.node and time.monotonic() > hand.looked + _QUIET:
+                hand.looked = time.monotonic()
+                if not self._cluster.lives(hand.node):
+                    self._lose(hand, _NODE_GONE)
 
     def _find(self, hand: _Hand) -> None:
         """Note where an actor is, once that is known."""
@@ -323,11 +343,11 @@ class RayExecutor:
             with contextlib.suppress(self._ray.exceptions.RayError):
                 hand.host, hand.node = self._ray.get(hand.place, timeout=_LOOK)
 
-    def _lose(self, hand: _Hand, why: str, *, is_final: bool = False) -> None:
+    def _lose(self, hand: _Hand, why: str | Fault) -> None:
         """Give up an actor; what it had goes to another.
 
         Args:
-            is_final: whether another in its place would fare no better.
+            why: it died; or what it said that it cannot do, which another in its place could not either.
         """
         assert self._cluster is not None
         self._check_ray()
@@ -335,17 +355,19 @@ class RayExecutor:
         self._cluster.end(hand.handle)
         self._deaths += 1
         if hand.node and not self._cluster.lives(hand.node):
-            why = "its node is gone"
+            why = _NODE_GONE
             self._gone[hand.node] = time.monotonic()
-        if hand.opened is None:
-            self._unopened += 1
-            if is_final or self._unopened >= MOST_DEATHS:
-                self._count -= 1
-                why = f"it cannot begin, and no other takes its place: {why}"
-        self._why = why
-        self._news.append(ActorLost(hand.name, hand.host, why))
+        fault = why if isinstance(why, Fault) else Fault(why, "", SAME if "ModuleNotFoundError" in why else _SEE)
+        told = str(replace(fault, remedy="").error())
+        self._last = replace(fault, what=f"{hand.name} on {hand.host}: {told}")
+        is_new, is_told = hand.opened is None, fault is why
+        self._unopened += is_new
+        if is_told or (is_new and self._unopened >= MOST_DEATHS):
+            self._count -= 1
+            told = f"{'it cannot begin, and ' * is_new}no other takes its place: {told}"
+        self._news.append(ActorLost(hand.name, hand.host, told))
         if hand.task is not None:
-            self._again.append((hand.task, hand.deaths + 1))
+            self._again.append((hand.task, hand.deaths + (not is_told)))
 
     def _fill(self, meter: Meter, first: Opening | None) -> list[_Hand]:
         """Have an actor for each that is gone and can be replaced, or found no room, as long as there is hope.
@@ -432,12 +454,16 @@ class RayExecutor:
 
     def _check_hope(self) -> None:
         if self._deaths > MOST_DEATHS or self._count < 1:
-            is_missing = "ModuleNotFoundError" in self._why
-            see = "install the same srm-explorer on every node" if is_missing else "see whether there is enough memory"
+            assert self._last is not None
             raise ExplorerError(
-                f"no actor of Ray is left, the last one because of this: {self._why}",
-                remedy=f"{see}; what is finished is kept, and the same command goes on",
+                f"no actor of Ray is left, the last one because of this: {self._last.what}",
+                remedy=f"{self._last.remedy}; what is finished is kept, and the same command goes on",
             )
+
+    def _told_by(self, hand: _Hand, fault: Fault) -> ExplorerError:
+        """An error of the experiment's, which any actor would meet; on a machine that is not this one, where it is."""
+        is_here = self._cluster is None or self._cluster.is_ours
+        return replace(fault, where=fault.where if is_here else f"{fault.where} on {hand.host}".strip()).error()
 
     def _weigh(self) -> int | None:
         known = [hand.look.memory for hand in self._hands if hand.look.memory]

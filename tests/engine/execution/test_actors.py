@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
 import os
 import re
@@ -15,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -23,11 +25,11 @@ import torch
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution import actors, cluster
 from srm_explorer.engine.execution import run as execution
-from srm_explorer.engine.execution.actor import Actor, Look
+from srm_explorer.engine.execution.actor import Actor, Fault, Look, build
 from srm_explorer.engine.execution.bench import Bench, Subject
 from srm_explorer.engine.execution.cluster import Cluster, own_signals, set_environment
 from srm_explorer.engine.execution.executor import Finished, LocalExecutor, Station, Take
-from srm_explorer.engine.execution.opening import Opened
+from srm_explorer.engine.execution.opening import Opened, Opening
 from srm_explorer.engine.execution.survey import ForcedPart, GivenTexts
 from srm_explorer.engine.experiment import ExecutionSpec, Experiment, differences
 from srm_explorer.engine.model import LoadedModel, WarmModel
@@ -118,7 +120,7 @@ class _OnABrokenGpu:
 
 
 def test_an_actor_whose_gpu_fails_says_so_in_a_line(lab: Lab, tiny_gpt2: LoadedModel) -> None:
-    actor = Actor(1)
+    actor = Actor(1, 1.0, "")
     actor._station._warm.model = replace(tiny_gpt2)
     actor.set_up(Subject(lab.experiment(CLAMPED), (), {}))
     fault = actor.carry_out(_OnABrokenGpu())
@@ -140,7 +142,7 @@ def test_actors_that_share_a_gpu_plan_each_with_its_part_of_it(monkeypatch: pyte
         monkeypatch.setattr(torch.cuda, name, instead, raising=False)
     found: list[int] = []
     for part in (1.0, 0.5, 0.125):
-        actor: Any = Actor(torch.get_num_threads(), part)
+        actor: Any = Actor(torch.get_num_threads(), part, build())
         monkeypatch.setattr(actor._station, "open", lambda *_: found.append(free_bytes(device)))
         actor.open(None)
     # All that is left, and what torch holds besides; then so much of the half; then what it holds alone.
@@ -167,9 +169,7 @@ def test_batches_are_as_small_as_is_asked_for_whoever_decodes(lab: Lab) -> None:
 class _Ray:
     """What an executor asks of Ray, done here and at once, by real actors."""
 
-    exceptions = SimpleNamespace(
-        **dict.fromkeys(("RayError", "RayActorError", "RayTaskError", "OutOfMemoryError", "NodeDiedError"), ())
-    )
+    exceptions = SimpleNamespace(**dict.fromkeys(("RayError", "RayTaskError"), ()))
 
     def remote(self, **_: Any) -> Any:
         return lambda kind: SimpleNamespace(
@@ -247,12 +247,42 @@ def test_an_actor_that_has_no_room_to_begin_is_not_hired_for_ever(
     # Not since the machine was started, though batches come back before anybody looks.
     assert max(one.seconds_left or 0 for one in told) < 60
     assert len(begun) == 3, "what did not fit once is not tried again"
-    (line,) = (
-        line
-        for line in outcome.notes
-        if "no other takes its place: execution.actors: there is not enough memory" in line
-    )
+    (line,) = (line for line in outcome.notes if "no other takes its place: there is not enough memory" in line)
     assert line.startswith("actor 2, actor 3 on here are lost")
+
+
+@pytest.mark.parametrize(("sound", "step"), [(1, "set_up"), (1, "carry_out"), (0, "carry_out")])
+def test_what_an_actor_cannot_do_another_does_and_where_none_can_it_is_one_line(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, sound: int, step: str
+) -> None:
+    begun: list[Station] = []
+    really = getattr(Station, step)
+
+    def do(self: Station, *given: Any) -> Any:
+        begun.extend([self] * (self not in begun))
+        if begun.index(self) < sound:
+            return really(self, *given)
+        raise OSError(errno.ENOSPC, "No space left on device", "/scratch") if sound else KeyError(5)
+
+    monkeypatch.setattr(Station, step, do)
+    monkeypatch.setattr(actors, "join", lambda spec, processors: Cluster(_Ray(), is_ours=False))
+    experiment = lab.experiment(CLAMPED, execution=TWO_ACTORS)
+    if sound:
+        outcome = lab.run(experiment, rows=1)
+        assert outcome.status == "finished"
+        why = "no other takes its place: OSError: [Errno 28] No space left on device: '/scratch'"
+        assert f"actor 2 on here is lost, what it had went to another: {why}" in outcome.notes
+    else:
+        why = "actor 2 on here: KeyError: 5; --executor local, or Ray's log there, shows where"
+        with pytest.raises(ExplorerError, match=f"no actor of Ray is left, the last one because of this: {why}"):
+            lab.run(experiment, rows=1)
+    assert len(begun) == 2, "no other is hired for it"
+
+
+def test_an_actor_with_other_sources_than_ours_is_left_out() -> None:
+    told = Actor(1, 1.0, f"{build()} and more").open(cast("Opening", None))
+    remedy = "install the same srm-explorer on every node"
+    assert told == Fault("its srm-explorer has other sources than this one", "", remedy, is_own=True)
 
 
 def test_of_an_actor_that_lacks_our_package_that_and_where_is_told() -> None:
@@ -271,7 +301,7 @@ class _Lost(Exception):
 class _LosesItsNode(_Ray):
     """Loses a node with the first task that is done there, and takes it for alive a little longer."""
 
-    exceptions = SimpleNamespace(**dict.fromkeys(vars(_Ray.exceptions), _Lost))
+    exceptions = SimpleNamespace(**{**vars(_Ray.exceptions), "RayError": _Lost})
 
     def __init__(self) -> None:
         super().__init__()
@@ -283,7 +313,7 @@ class _LosesItsNode(_Ray):
         return super().remote(**given)
 
     def get(self, reference: _Reference, timeout: float = 0) -> Any:
-        if self.raylet.fileno() >= 0 and not isinstance(reference.answer, Opened | Look | tuple):
+        if self.raylet.fileno() >= 0 and not isinstance(reference.answer, Opened | Look | tuple | None):
             self.raylet.close()
             raise _Lost("The actor 17 is unavailable")
         return super().get(reference, timeout)
@@ -305,6 +335,33 @@ def test_no_actor_is_sent_to_a_node_that_is_gone_while_ray_takes_it_for_alive(
     assert ray.hired == [True, True, False]
     (line,) = (line for line in outcome.notes if "lost" in line)
     assert line == "actor 1 on here is lost, what it had went to another: its node is gone"
+
+
+class _LosesItsPower(_LosesItsNode):
+    """Says nothing of what its node was asked, nor that it is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: list[_Reference] = []
+
+    def wait(self, references: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        if any(not isinstance(one.answer, Opened | Look | None) for one in references):
+            self.raylet.close()
+        if self.raylet.fileno() < 0 and len(self.hired) == 2:
+            self.lost += references
+        return [one for one in references if one not in self.lost], []
+
+
+def test_actors_whose_node_is_silent_and_gone_are_lost_before_ray_notices(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_SOON", "_QUIET"):
+        monkeypatch.setattr(actors, name, 0.0)
+    ray = _LosesItsPower()
+    monkeypatch.setattr(actors, "join", lambda spec, processors: Cluster(ray, is_ours=False))
+    outcome = lab.run(lab.experiment(CLAMPED, execution=TWO_ACTORS), rows=1)
+    assert outcome.status == "finished"
+    assert "actor 1, actor 2 on here are lost, what they had went to others: its node is gone" in outcome.notes
 
 
 class _LosesItsHead(_LosesItsNode):
@@ -606,6 +663,13 @@ def test_auto_is_the_cluster_of_the_environment_else_the_last_that_was_started_h
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
     assert cluster._address_of("auto") == "10.0.0.2:6379"
     assert cluster._address_of("head:1") == "head:1"
+
+
+def test_nothing_is_collected_while_ray_ends() -> None:
+    collects: list[bool] = []
+    ray = SimpleNamespace(shutdown=lambda: collects.append(gc.isenabled()))
+    Cluster(ray, is_ours=False).leave()
+    assert (collects, gc.isenabled()) == ([False], True)
 
 
 def test_what_ray_prints_is_none_of_our_output(
