@@ -3,6 +3,7 @@
     python tools/try_ray.py [TRIAL ...] [--keep FOLDER]
 
     actor, driver, raylet   one of them is killed with SIGKILL while a run has batches in flight
+    beginning               the driver is killed while it starts Ray, while actors load the model, and test it
     interrupt, warned       ctrl+c, or a batch system's SIGUSR1, once: what is in flight is finished
     survey                  the driver is killed while neurons are scored, and again while texts are written
     address, auto           the driver is killed at a cluster that somebody else started, which lives on
@@ -110,6 +111,7 @@ class Trial:
         work: folder of the sessions.
         name: of the session.
         wrong: what is not as it should be.
+        begun: processes of its commands.
         seen: processes below its runs, with their command lines.
     """
 
@@ -117,6 +119,7 @@ class Trial:
     environment: Mapping[str, str]
     name: str
     wrong: list[str] = field(default_factory=list[str])
+    begun: list[int] = field(default_factory=list[int])
     seen: dict[int, str] = field(default_factory=dict[int, str])
 
     def expect(self, holds: object, what: str) -> None:
@@ -131,11 +134,14 @@ class Trial:
         at = ["--session", str(self.work / name)] if command[0] in ("run", "survey") else []
         with (self.work / f"{name}.log").open("ab") as log:
             everything = [*program, *command, *at]
-            return subprocess.Popen(everything, stdout=log, stderr=log, env=self.environment, start_new_session=True)
+            run = subprocess.Popen(everything, stdout=log, stderr=log, env=self.environment, start_new_session=True)
+        self.begun.append(run.pid)
+        return run
 
     def log(self) -> str:
         """What its commands said."""
-        return (self.work / f"{self.name}.log").read_text(errors="replace")
+        log = self.work / f"{self.name}.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def journalled(self, mark: str) -> int:
         """How many lines of its journal have a mark."""
@@ -182,6 +188,9 @@ class Trial:
         ):
             time.sleep(0.2)
         self.expect(not left, f"processes are left: {', '.join(text[:60] for text in left)}")
+        folders = list(Path(self.environment["TMPDIR"]).rglob("ray-*"))
+        folders += [folder for pid in self.begun for folder in Path("/tmp").glob(f"srm-ray-{pid}-*")]
+        self.expect(not folders, f"folders are left: {', '.join(map(str, folders))}")
 
     def table(self, name: str = "") -> tuple[str, ...]:
         """The option that has a survey write its table."""
@@ -222,6 +231,24 @@ def with_a_victim(trial: Trial, victim: str) -> None:
     else:
         trial.expect(status == (1 if victim == "raylet" else -signal.SIGKILL), f"it ended with {status}")
         trial.gone_on_with(command)
+    trial.compare(RUN)
+
+
+def beginning(trial: Trial) -> None:
+    """Kill the driver before there is a journal: each start is to remove what the one before left."""
+    command = [*RUN, *ACTORS]
+
+    def strike(pid: int, kind: str, mark: str) -> bool:
+        said = trial.log()[before:]
+        far = found(below(pid), kind) and (mark in said or trial.journalled("{"))
+        return bool(far) and killed(pid)
+
+    for kind, mark in (("head", ""), ("actor", ""), ("actor", "testing")):
+        before = len(trial.log())
+        status = trial.struck(command, lambda: True, partial(strike, kind=kind, mark=mark))
+        trial.expect(status == -signal.SIGKILL, f"it ended with {status} when there was {kind} {mark}")
+    status = trial.begin(command).wait(PATIENCE)
+    trial.expect(status == 0, f"the same command again ended with {status}")
     trial.compare(RUN)
 
 
@@ -467,6 +494,7 @@ def worker(trial: Trial) -> None:
 
 TRIALS: dict[str, Callable[[Trial], None]] = {
     **{victim: partial(with_a_victim, victim=victim) for victim in ("actor", "driver", "raylet")},
+    "beginning": beginning,
     "interrupt": interrupt,
     "warned": partial(interrupt, by=signal.SIGUSR1),
     "survey": survey,
