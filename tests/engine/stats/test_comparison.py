@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from srm_explorer.engine.stats.bands import sup_t_band
 from srm_explorer.engine.stats.comparison import Sample, group_difference, paired_test
 from srm_explorer.engine.stats.permutation import sign_flip_test
 from srm_explorer.engine.stats.regions import joint_region
-from srm_explorer.engine.stats.resampling import UnitTotals
+from srm_explorer.engine.stats.resampling import UnitTotals, bootstrap_weights
 
 EXPERIMENTS = 1000
 FLIPS = 199
@@ -132,3 +133,54 @@ def test_a_difference_is_of_units_that_weigh_alike() -> None:
     np.testing.assert_allclose(found.shares[0], [1 / 12, 0, 0, 0])
     assert found.share_bands is not None
     assert (found.share_bands[0, 0] <= found.shares[0]).all()
+
+
+def test_a_difference_has_the_region_of_units_differences_seen_along_every_angle() -> None:
+    both = groups(np.random.default_rng(2), NULLS["skewed"], 0.5)
+    found = group_difference(*both, STRATUM, (), 8, resamples=100)
+    expected = joint_region(UnitTotals(unit_differences(*both), np.ones(UNITS)), STRATUM)
+    assert found.region is not None
+    assert found.mean_band is not None
+    assert expected is not None
+    np.testing.assert_allclose(found.region.covariance, expected.covariance)
+    assert found.region.radius2 == pytest.approx(expected.radius2)
+    turn = np.linspace(0, 2 * np.pi, 1001)
+    root = np.linalg.cholesky(expected.covariance) * np.sqrt(expected.radius2)
+    edge = expected.centre + np.stack([np.cos(turn), np.sin(turn)], axis=1) @ root.T
+    angle = np.arange(8) * np.pi / 4
+    seen = edge @ np.stack([np.cos(angle), np.sin(angle)])
+    np.testing.assert_allclose(found.mean_band, [seen.min(axis=0), seen.max(axis=0)], rtol=1e-3)
+
+
+def test_groups_that_differ_by_the_very_same_in_every_unit_have_a_difference_without_a_region() -> None:
+    unit = np.arange(UNITS)
+    xy = np.random.default_rng(0).normal(size=(UNITS, 2))
+    found = group_difference(Sample(xy + np.array([0.25, 0.5]), unit), Sample(xy, unit), STRATUM, (0.5,), 4)
+    np.testing.assert_allclose(found.difference, [0.25, 0.5])
+    assert found.region is None
+    assert found.mean_band is None
+    assert found.share_bands is not None
+    assert paired_test(*(Sample(xy[:1], unit[:1]),) * 2, STRATUM) is None
+
+
+def test_phases_differ_by_the_angle_between_units_means_and_vary_as_they_do_in_resamples() -> None:
+    """Of phases near 170 and -170 degrees: the shorter way round, and an interval around it."""
+    rng = np.random.default_rng(4)
+    unit = np.repeat(np.arange(UNITS), rng.integers(1, 4, size=UNITS))
+    sides = []
+    for degrees in (170, -170):
+        towards = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+        sides.append(Sample(towards + 0.2 * rng.normal(size=(len(unit), 2)), unit))
+    means = [np.array([side.xy[unit == at].mean(axis=0) for at in range(UNITS)]) @ [1, 1j] for side in sides]
+    found = group_difference(*sides, STRATUM, (), 8, resamples=400, seed=5)
+    turn = np.degrees(np.angle(means[0].mean() / means[1].mean()))
+    assert found.phase_deg == pytest.approx(turn)
+    assert found.phase_interval is not None
+    drawn = []
+    for weight in bootstrap_weights(STRATUM, 400, seed=5):
+        again = np.repeat(np.arange(UNITS), weight.astype(int))
+        drawn.append(np.degrees(np.angle(means[0][again].mean() / means[1][again].mean())))
+    assert np.abs(drawn).max() < 90  # so none went the other way round
+    np.testing.assert_allclose(found.phase_interval, sup_t_band([turn], np.array(drawn)[:, None], STRATUM)[:, 0])
+    nowhere = group_difference(Sample(0 * sides[0].xy, unit), sides[1], STRATUM, (), 8, resamples=100)
+    assert (nowhere.phase_deg, nowhere.phase_interval) == (None, None)

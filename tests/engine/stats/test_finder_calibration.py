@@ -247,3 +247,15 @@ def test_the_synergy_of_two_groups_is_that_of_their_pooled_covariance_and_consta
     rho = float(contrast.residual[:, 0] @ contrast.residual[:, 1])
     assert found.value[0] == pytest.approx(float(hotelling(*contrast.t[:2], rho)) - (contrast.t[:2] ** 2).sum())
     assert np.isnan([found.value[1], found.p[1]]).all()
+    tiny = synergy([1e-9 * first, 1e-9 * second], np.array([[0, 1], [1, 2]]))
+    np.testing.assert_allclose([tiny.value, tiny.p], [found.value, found.p])
+    share = 1 / 9 + 1 / 14
+    error = 0.0
+    for number, group in enumerate((first, second)):
+        samples = [
+            [np.delete(group, unit, axis=0) if at == number else side for at, side in enumerate((first, second))]
+            for unit in range(len(group))
+        ]
+        left = [synergy(pair, np.array([[0, 1]])).value[0] * sum(1 / len(side) for side in pair) for pair in samples]
+        error += (len(group) - 1) ** 2 / len(group) * np.var(left, ddof=1)
+    assert found.p[0] == pytest.approx(stats.t.sf(found.value[0] * share / np.sqrt(error), 21))

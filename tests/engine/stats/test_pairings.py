@@ -29,6 +29,7 @@ def test_correlations_are_those_of_scipy_one_by_one(method: Method) -> None:
     one_by_one = stats.pearsonr if method == "pearson" else stats.spearmanr
     found = one(x, y, of_units(30), method=method, permutations=0)
     np.testing.assert_allclose(found.r, [one_by_one(x, column)[0] for column in y.T], atol=1e-12)
+    assert np.isnan(found.p).all()  # not one permutation was asked for
     within = one(x, y, of_units(30), labels=label.tolist(), scale="each", method=method, permutations=0)
     each = [[one_by_one(x[label == k], column[label == k])[0] for column in y.T] for k in range(3)]
     np.testing.assert_allclose(within.each, each, atol=1e-12)
@@ -38,10 +39,13 @@ def test_correlations_are_those_of_scipy_one_by_one(method: Method) -> None:
     np.testing.assert_allclose(partial.r, [one_by_one(rest_x, column)[0] for column in rest_y.T], atol=1e-12)
 
 
-def test_p_is_the_share_of_all_permutations_that_go_as_far() -> None:
+@pytest.mark.parametrize("tied", [False, True])
+def test_p_is_the_share_of_all_permutations_that_go_as_far(tied: bool) -> None:
     rng = np.random.default_rng(2)
     units, slots = 6, 2
     x, y = rng.normal(size=units * slots), rng.normal(size=(units * slots, 5))
+    if tied:
+        x = np.repeat([1.0, 0.0], [2, 10])  # every sixth permutation is the data again
     y[:, 0] += 2 * x
     found = one(x, y, of_units(units, slots), permutations=4000)
     every = np.array([x.reshape(units, slots)[list(order)].ravel() for order in permutations(range(units))])
@@ -92,7 +96,7 @@ def test_constant_columns_have_no_correlation_and_no_p() -> None:
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=12), rng.normal(size=(12, 4))
     # The mean of equal float32 numbers is off by rounding, which must not pass for variation.
-    y[:, 1], y[:, 2] = 0.0, np.float32(0.1234567) * 1000
+    y[:, 1], y[:, 2] = 0.0, np.float32(123.4567) + np.float32(7.7e-6) * np.arange(12)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for method in ("pearson", "spearman"):

@@ -55,6 +55,18 @@ def test_the_test_feels_no_rescaling_or_turning_of_the_coordinates() -> None:
     assert sign_flip_test(values, 800).p == sign_flip_test(turned, 800).p
 
 
+def test_what_lies_on_a_line_is_tested_as_the_one_number_it_is() -> None:
+    one = np.random.default_rng(6).normal(size=(25, 1)) + 0.4
+    assert sign_flip_test(one @ [[0.1, 0.7]], 800).p == sign_flip_test(one, 800).p
+
+
+def test_units_without_values_take_no_part() -> None:
+    values = np.random.default_rng(7).normal(size=(11, 2)) + 0.4
+    values[[2, 5, 9], 1] = np.nan
+    found, whole = sign_flip_test(values), sign_flip_test(values[~np.isnan(values[:, 1])])
+    assert (found.units, found.flips, found.exact, found.p) == (8, 256, True, whole.p)
+
+
 def test_nothing_at_all_is_no_evidence_and_one_unit_has_no_p() -> None:
     assert sign_flip_test(np.zeros((20, 2))).p == 1
     assert np.isnan(sign_flip_test(np.empty((0, 2))).p)

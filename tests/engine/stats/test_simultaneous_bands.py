@@ -112,15 +112,50 @@ def test_groups_that_move_together_differ_within_a_narrow_band() -> None:
     np.testing.assert_allclose(same[0], -same[1])
 
 
-def test_unequal_runs_of_two_groups_are_resampled_by_the_same_units() -> None:
-    xy, of_run = runs(20, 5)
-    few = np.arange(len(xy)) % 5 < 1 + of_run % 3
-    one = unit_counts(xy[few], of_run[few], 20, LEVELS, 30)
-    other = unit_counts(xy, of_run, 20, LEVELS, 30)
-    band = difference_bands(one, other, np.zeros(20, int), 2)
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_band_of_a_difference_is_that_of_a_plain_loop_over_resamples(paired: bool) -> None:
+    """Of unequal runs: a resample's means are over those of the units that it holds, in both groups at once."""
+    xy, of_run = runs(17, 3)
+    few = (np.arange(len(xy)) % 3 <= of_run % 3) & (of_run > 0 if paired else of_run % 2 == 0)
+    both = [unit_counts(xy[part], of_run[part], 17, LEVELS, 24) for part in (few, of_run >= 0 if paired else ~few)]
+    if not paired:
+        both[1] = unit_counts(xy[of_run % 2 == 1], of_run[of_run % 2 == 1], 17, LEVELS, 24)
+    band = difference_bands(*both, np.arange(17) % 2, 2, paired=paired, resamples=300, seed=3)
     assert band is not None
-    assert ((band[0] < 0) & (band[1] > 0)).any()
-    assert difference_bands(one.only(np.arange(1)), other.only(np.arange(1)), [0]) is None
+    units = np.arange(1 if paired else 0, 17)
+    sums, counts = [part.sums[units] for part in both], [part.counts[units] for part in both]
+    strata = merged_strata(units % 2)
+    means = [side.sum(0) / of.sum() for side, of in zip(sums, counts, strict=True)]
+    observed, n = means[0] - means[1], len(units)
+    influence = [(side - of[:, None] * mean) / of.sum() for side, of, mean in zip(sums, counts, means, strict=True)]
+
+    def variance(of: np.ndarray) -> np.ndarray:
+        return sum(len(p) * p.var(0, ddof=1) for p in (of[strata == s] for s in np.unique(strata)))
+
+    if paired:
+        middle = n * observed / (n + 4)
+        pseudo = sum((x - middle) ** 2 for x in (0.0, 1.0, -1.0, 0.0))
+        spread = np.sqrt(n**2 * variance(influence[0] - influence[1]) + n * (observed - middle) ** 2 + pseudo) / (n + 4)
+    else:
+        ends = []
+        for mean, part, of in zip(means, influence, counts, strict=True):
+            own = int((of > 0).sum())
+            at = (own * mean + 2) / (own + 4)
+            squares = own**2 * variance(part) + own * (mean - at) ** 2 + 2 * (1 - at) ** 2 + 2 * at**2
+            ends.append((at, squares / (own + 4) ** 2))
+        middle, spread = ends[0][0] - ends[1][0], np.sqrt(ends[0][1] + ends[1][1])
+    largest = []
+    for weight in bootstrap_weights(strata, 300, seed=3):
+        drawn = np.repeat(np.arange(n), weight.astype(int))
+        first, other = (side[drawn].sum(0) / of[drawn].sum() for side, of in zip(sums, counts, strict=True))
+        largest.append(np.abs((first - other - observed) / spread).reshape(2, 24).max(axis=1))
+    from scipy import stats
+
+    critical = stats.t.isf(stats.norm.sf(np.maximum(np.quantile(largest, 0.95, axis=0), 1.959963985)), n - 2)
+    half = np.repeat(critical, 24) * spread
+    np.testing.assert_allclose(band[0], np.clip(np.minimum(observed, middle) - half, -1, 1), atol=2e-6)
+    np.testing.assert_allclose(band[1], np.clip(np.maximum(observed, middle) + half, -1, 1), atol=2e-6)
+    assert difference_bands(*(part.only(np.arange(1)) for part in both), [0], paired=paired) is None
 
 
 def test_a_curve_of_any_kind_is_banded_by_its_resamples() -> None:
