@@ -145,6 +145,8 @@ def test_correlation_with_nothing_there(name: str) -> None:
     p = correlation_test(values, np.zeros(UNITS, np.int64), PAIRS, signs, DRAWS, 3).p
     calibrated(p)
     assert np.mean(p <= 0.1) > 0.07
+    one = correlation_test(values, np.zeros(UNITS, np.int64), PAIRS[:3], signs[:3], DRAWS, 3)
+    np.testing.assert_allclose(one.statistic, [np.corrcoef(values[:, pair].T)[0, 1] for pair in PAIRS[:3]])
 
 
 def test_one_axis_is_tested_by_every_flip_of_signs() -> None:
@@ -157,6 +159,10 @@ def test_one_axis_is_tested_by_every_flip_of_signs() -> None:
     assert found.p[0] == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 4000))
     t, _ = tuple(stats.ttest_1samp(differences[:, 1], 0))
     assert found.statistic[0] == pytest.approx(t**2)
+    assert found.t2[0] == pytest.approx(t**2)
+    both = paired_test(differences, np.array([[0, 1]]), 9, 0, single=False)
+    mean = differences.mean(axis=0)
+    assert both.t2[0] == pytest.approx(10 * mean @ np.linalg.solve(np.cov(differences.T), mean))
 
 
 def test_planted_planes_are_found_and_false_discoveries_stay_under_their_target() -> None:

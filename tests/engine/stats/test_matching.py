@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.strategies import floats, integers, lists
+from scipy.stats import median_abs_deviation
 
 from srm_explorer.engine.stats.matching import (
     POOL,
@@ -45,6 +46,15 @@ def test_controls_are_near_distinct_and_never_taken(count: int, seed: int, targe
         np.testing.assert_allclose(one.distances, distances[one.neurons])
         # At most the targets, the two that are taken and what other targets took are passed over.
         assert one.distances.max() <= np.sort(distances)[POOL * count + targets * (count + 1) + 2]
+
+
+def test_every_one_of_the_nearest_is_drawn_and_no_other() -> None:
+    traits = crowd(200)
+    columns = (traits.mean, np.log(traits.std), np.log(traits.norm))
+    places = np.stack([(one - np.median(one)) / median_abs_deviation(one, scale="normal") for one in columns], axis=1)
+    nearest = np.argsort(np.linalg.norm(places - places[8], axis=1))[1 : 1 + POOL * 2]
+    drawn = [match_neurons(traits, [8], 2, [], (seed,))[0].neurons.tolist() for seed in range(60)]
+    assert np.unique(drawn).tolist() == np.sort(nearest).tolist()
 
 
 def test_the_same_seed_chooses_the_same_and_another_one_others() -> None:
