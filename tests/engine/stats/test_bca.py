@@ -44,3 +44,7 @@ def test_few_units_get_at_least_students_interval() -> None:
     assert low <= student[0] + 1e-12
     assert high >= student[1] - 1e-12
     assert low == pytest.approx(student[0])
+    both = unit_totals(np.stack([values, -values, 1 + values**2], axis=1), np.arange(5), 5)
+    ends = bca_interval(both, np.zeros(5, int))
+    np.testing.assert_allclose(ends[:, 0], [low, high])
+    np.testing.assert_allclose(ends[:, 1], [-high, -low], err_msg="an interval of what is mirrored is mirrored")

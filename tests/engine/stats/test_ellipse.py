@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from srm_explorer.engine.stats.regions import (
     amplitude_range,
@@ -157,6 +158,7 @@ def test_too_few_units_have_no_region_and_constant_data_are_a_point() -> None:
     assert constant.radius2 == 0
     assert constant.amplitude == pytest.approx((5.0, 5.0))
     assert constant.phase_deg == pytest.approx((53.13010235, 53.13010235))
+    assert np.isnan(constant.p)
 
 
 def test_a_coordinate_without_variance_gives_a_segment() -> None:
@@ -168,6 +170,11 @@ def test_a_coordinate_without_variance_gives_a_segment() -> None:
     assert region.amplitude[0] >= 0.8 - 1e-12
     half = np.sqrt(region.radius2 * region.covariance[1, 1])
     assert half / (0.1 / np.sqrt(20)) == pytest.approx(2.2, abs=0.7)
+    assert np.isnan(region.p)  # (0, 0) is not on the line
+    through = joint_region(unit_totals(values - [0.8, 0.0], np.arange(20), 20), np.zeros(20, int), resamples=2000)
+    assert through is not None
+    t = stats.ttest_1samp(values[:, 1], 0.0).pvalue
+    assert through.p == pytest.approx(float(t), abs=0.03)
 
 
 def test_a_difference_of_a_group_with_itself_is_nothing() -> None:

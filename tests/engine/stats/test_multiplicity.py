@@ -50,4 +50,4 @@ def test_exact_shares_match_tables_and_hold_their_level_everywhere() -> None:
         held = (low <= share) & (share <= high)
         assert stats.binom.pmf(counts, 12, share)[held].sum() >= 0.95
     with pytest.raises(ValueError, match="outside"):
-        binomial_interval(4, 3)
+        binomial_interval([2, 4], 3)
