@@ -143,6 +143,9 @@ def test_a_text_compresses_the_more_the_more_it_repeats() -> None:
     assert compression_ratio(noise + "\ud800") < 1.4
     halves = "a" * 100 + noise
     assert compression_ratio(halves, 50) > compression_ratio(noise, 50)
+    both = np.mean([50 / len(zlib.compress(halves[at : at + 50].encode())) for at in (0, 50)])
+    assert compression_ratio(halves[:149], 50) == pytest.approx(both)  # what is left at the end is no piece
+    assert compression_ratio(halves[:49], 50) == 49 / len(zlib.compress(b"a" * 49))
 
 
 @pytest.mark.parametrize(
