@@ -214,21 +214,23 @@ def compared_sessions(
     beyond = [_beyond(each, family) for each in measured]
     first, *others = measured
     against = [line for other in others for line in _against(comparison, row, first, other, family)]
-    # Every q is over all that this made, so they are read when all of it is written down.
+    sessions = {each.name: each.session for each in measured}
+    # Every q is over all that this made, so they are read when all of it is written down: the other tests were already.
+    for line in against:
+        if isinstance(line.tested, ComputedTest):
+            recorded_in((sessions[line.name], first.session), [line.tested], family)
     counted: dict[str, Counted] = {}
     for at, (each, known) in enumerate(zip(measured, beyond, strict=True)):
         if known.pair is not None:
             (pair,) = recorded([known.pair], family)
             beyond[at] = replace(known, pair=pair)
             counted[each.name] = pair.counted or counted[each.name]
-    by_name = {each.name: each for each in measured}
     for at, line in enumerate(against):
-        sides = by_name[line.name].session, first.session
         if isinstance(line.tested, ComparedPair):
             (pair,) = recorded([line.tested], family)
             against[at] = replace(line, q=pair.q)
         elif line.tested is not None:
-            both = recorded_in(sides, [line.tested], family)
+            both = recorded_in((sessions[line.name], first.session), [line.tested], family)
             q = max(float(np.asarray(one.q[0])) for one in both)
             against[at] = replace(line, q=None if line.p is None else q)
             counted |= {line.name: both[0], first.name: both[1]}

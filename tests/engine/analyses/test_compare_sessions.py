@@ -15,9 +15,10 @@ from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.comparison import compare
 from srm_explorer.engine.figures.groups import points_of, run_groups
-from srm_explorer.engine.session import ComputedTest, Session, load_session, record_tests, save_session
+from srm_explorer.engine.session import ComputedTest, PlaneRecord, Session, load_session, record_tests, save_session
 from srm_explorer.engine.session.codec import json_line
 from srm_explorer.engine.session.effects import Effects, RunEffects, TextScores
+from srm_explorer.engine.stats.permutation import benjamini_hochberg
 from srm_explorer.engine.stats.regions import JointRegion, amplitude_difference, joint_region
 from srm_explorer.engine.stats.resampling import unit_totals
 from srm_explorer.engine.stats.unit_means import mean_effect
@@ -155,6 +156,29 @@ def test_means_are_subtracted_in_a_plane_that_all_have() -> None:
     assert rows[0]["p"] <= rows[0]["q"]
 
 
+def test_amplitudes_of_units_that_go_apart_differ_by_more() -> None:
+    one, two = made("one"), made("two", seed=3)
+    # The second session's vectors turned about its mean: what is far along in the first is behind in the other.
+    (plane,) = two.planes
+    edited = np.array([run.condition != 0 for run in two.runs])
+    points = points_of(plane).xy
+    turned = np.where(edited[:, None], 2 * points[edited].mean(axis=0) - points, points)
+    two = two.changed(
+        planes=(dataclasses.replace(PlaneRecord.of(plane.site, plane.a, plane.b, turned, 1 + 0 * turned[:, 0])),)
+    )
+    lines = table(compare_sessions([one, two], **FAST), "against")
+    (line,) = [line for line in lines if line["measure"] == "amplitude A"]
+    unit = np.array([run.prompt for run in one.runs])[edited]
+    sides = [points_of(session.planes[0]).xy[edited] for session in (two, one)]
+    regions = [joint_region(unit_totals(side, unit, 20), np.zeros(20, int)) for side in sides]
+    means = [np.array([side[unit == at].mean(axis=0) for at in range(20)]) for side in sides]
+    r = float(np.corrcoef(*(mean @ mean.mean(axis=0) for mean in means))[0, 1])
+    assert r < -0.5
+    ends = amplitude_difference(*regions, r)
+    assert [line["low"], line["high"]] == pytest.approx(ends)
+    assert ends != amplitude_difference(*regions)
+
+
 def test_every_session_counts_the_tests_that_are_made_on_it(tmp_path: Path) -> None:
     names = ("one", "two", "three")
     for at, name in enumerate(names):
@@ -171,9 +195,16 @@ def test_every_session_counts_the_tests_that_are_made_on_it(tmp_path: Path) -> N
         for name in (line["session"], "one"):
             tested[name] += line["p"] is not None
     assert sizes == {"one": tested["one"], "two": tested["two"] + 40, "three": tested["three"]}
-    q = {(line["session"], line["measure"]): line for line in table(found, "against") if line["p"] is not None}
-    # Forty more tests of the second session weigh on what is told of it and the first.
-    assert q["two", "KL nats"]["q"] > q["two", "KL nats"]["p"]
+    # Forty more tests of the second session weigh on what is told of it and the first: the larger q of the two.
+    rows, lines = ([row for row in table(found, of) if row["p"] is not None] for of in ("sessions", "against"))
+    own = {name: [row["p"] for row in rows if row["session"] == name] for name in names}
+    for name, more in (("two", [0.9] * 40), ("three", [])):
+        between = [line["p"] for line in lines if line["session"] == name]
+        others = [line["p"] for line in lines if line["session"] != name]
+        its, firsts = (benjamini_hochberg([*between, *p]) for p in ([*own[name], *more], [*own["one"], *others]))
+        expected = np.maximum(its[: len(between)], firsts[: len(between)])
+        told = [line["q"] for line in lines if line["session"] == name]
+        assert told == pytest.approx(expected.tolist(), rel=1e-4)
     again = compare_sessions([one, two, three], **FAST)
     assert again["families"] == found["families"]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from srm_explorer.engine.analyses.captured import captured
 from srm_explorer.engine.analyses.controls import control_nulls, controls_study, least_p
 from srm_explorer.engine.analyses.controls_split import parts_of
 from srm_explorer.engine.analyses.pairs import pairs_study
@@ -92,6 +93,13 @@ def test_a_planted_change_off_the_axis_ranks_first_and_is_measured(controlled: C
     others = [column for column in range(16) if column != NEURON]
     length = np.linalg.norm(session.vectors()[SITE][base][:, others], axis=1).mean()
     assert moved["target"] == pytest.approx(6.0 / length, rel=1e-5)
+
+
+def test_other_analyses_look_at_no_run_of_a_control(controlled: Callable[..., Session]) -> None:
+    session = controlled(k=3)
+    rows = captured(session, [SITE]).rows.tolist()
+    assert rows == [row for row, run in enumerate(session.runs) if session.conditions[run.condition].kind != "control"]
+    assert len(rows) == 12 * 4 < len(session.runs)
 
 
 def test_each_part_has_its_own_axis_the_same_partner_and_the_same_runs(controlled: Callable[..., Session]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srm_explorer.engine.analyses.bands import BY_CONDITION_RESAMPLES, plane_bands, session_bands, with_bands
+from srm_explorer.engine.analyses.bands import BY_CONDITION_RESAMPLES, FAMILY, plane_bands, session_bands, with_bands
+from srm_explorer.engine.analyses.beyond_arithmetic import residual_points
 from srm_explorer.engine.analyses.registry import run_study
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
@@ -17,8 +18,18 @@ from srm_explorer.engine.figures.arithmetic import arithmetic_points, without_cl
 from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import session_warnings, swept_groups
 from srm_explorer.engine.figures.session_overlays import stored_bands
-from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session, save_session
+from srm_explorer.engine.session import (
+    ComputedTest,
+    PlaneRecord,
+    PromptRecord,
+    RunRecord,
+    Session,
+    load_session,
+    record_tests,
+    save_session,
+)
 from srm_explorer.engine.session.codec import json_line
+from srm_explorer.engine.stats.permutation import benjamini_hochberg
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
 from srm_explorer.engine.stats.resampling import RESAMPLES
 
@@ -141,6 +152,9 @@ def test_runs_that_wrote_their_baselines_text_differ_from_arithmetic_by_rounding
     vectors[swept] += np.float32(1e-6)
     kept = {**kept, SITE: vectors}
     session = session_of(session.spec, [(run.prompt, run.condition) for run in session.runs], kept).changed(runs=same)
+    residual = residual_points(session, 0)
+    assert residual is not None
+    assert not residual.any()
     for bands in session_bands(session, kept, planes=[0]):
         assert {band.p_arithmetic for band in bands.groups} == {None, 1.0}
         assert {band.changed for band in bands.groups} == {None, (0, len(session.prompts))}
@@ -192,6 +206,25 @@ def test_the_same_seed_gives_the_same_bands_and_every_other_grouping_is_computed
         run_study("bands", path, {"plane": 7})
     with pytest.raises(ExplorerError, match="no factor 'colour'"):
         run_study("bands", path, {"by": ["colour"]})
+
+
+def test_without_tokens_only_what_rounding_leaves_is_no_difference() -> None:
+    session, _ = random_session(change=-2.0)
+    told = residual_points(session, 0)
+    unknown = residual_points(session.changed(provenance={"imported": {"unknown": ["tokens"]}}), 0)
+    assert told is not None
+    assert unknown is not None
+    np.testing.assert_array_equal(unknown, told)
+    assert (unknown[:, 1] < -0.1).any()
+
+
+def test_q_is_over_all_tests_of_the_family_that_the_ledger_knows() -> None:
+    session, kept = random_session(change=0.3)
+    record_tests(session, [ComputedTest("earlier", {"number": number}, 0.9) for number in range(40)], FAMILY)
+    bands = session_bands(session, kept, planes=[0])
+    groups = [band for one in bands for band in one.groups if band.p_arithmetic is not None]
+    expected = benjamini_hochberg([*(band.p_arithmetic for band in groups), *[0.9] * 40])
+    np.testing.assert_allclose([band.q_arithmetic for band in groups], expected[: len(groups)])
 
 
 def test_dose_bands_hold_the_dose_chart_by_value() -> None:
