@@ -391,7 +391,8 @@ def session_bands(
     chosen = range(len(session.planes)) if planes is None else list(planes)
     wanted = [pair for pair in pairs if pair[1] in chosen]
     computed, rest = _computed(session, vectors, pairs, wanted, resamples, seed, nulls)
-    record_tests(session, rest, family)
+    # All of them first: every q is over all that this made.
+    record_tests(session, [*rest, *(test for bands in computed for test in _tests_of(session, bands))], family)
     return tuple(counted_bands(session, bands, family) for bands in computed)
 
 
@@ -401,8 +402,7 @@ def counted_bands(session: Session, bands: PlaneBands, family: str = FAMILY) -> 
     What was computed when a run was saved is one analysis, whichever of its planes is looked at, and counts from the
     first look on.
     """
-    there = [(session.planes[bands.plane], bands.by, band.label, band.p_arithmetic) for band in bands.groups]
-    shown = [_tested(*test) for test in there]
+    shown = _tests_of(session, bands)
     stored = [_tested(*test) for test in stored_tests(session)]
     keys = {test.key for test in shown}
     counted = record_tests(session, [*shown, *(test for test in stored if test.key not in keys)], family)
@@ -412,6 +412,11 @@ def counted_bands(session: Session, bands: PlaneBands, family: str = FAMILY) -> 
     )
     words = "; ".join(counted.lines)
     return dataclasses.replace(bands, groups=groups, family=counted.size, total=counted.total, counted=words)
+
+
+def _tests_of(session: Session, bands: PlaneBands) -> list[ComputedTest]:
+    plane = session.planes[bands.plane]
+    return [_tested(plane, bands.by, band.label, band.p_arithmetic) for band in bands.groups]
 
 
 def _tested(plane: PlaneRecord, by: Sequence[str], label: str, p: float | None) -> ComputedTest:
