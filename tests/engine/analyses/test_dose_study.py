@@ -41,15 +41,16 @@ def table(session: Session, **arguments: Any) -> tuple[TableFigure, dict[str, di
     return found, {str(row[0]): dict(zip(keys, row, strict=True)) for row in found.rows}
 
 
-def test_slopes_are_those_of_least_squares_and_a_trend_is_found() -> None:
-    session, curves = swept(trend=0.2)
+@pytest.mark.parametrize(("trend", "way"), [(0.2, "rising"), (-0.2, "falling")])
+def test_slopes_are_those_of_least_squares_and_a_trend_is_found(trend: float, way: str) -> None:
+    session, curves = swept(trend=trend)
     found, rows = table(session, plane=2)
     slopes = [np.polyfit(VALUES, curve, 1)[0] for curve in curves]
     row = rows["mean d1"]
     assert row["slope"] == pytest.approx(np.mean(slopes), rel=1e-5)
     assert row["change"] == pytest.approx(20 * np.mean(slopes), rel=1e-5)
     assert row["change_low"] < row["change"] < row["change_high"]
-    assert (row["units"], row["monotone"]) == (12, "rising")
+    assert (row["units"], row["monotone"]) == (12, way)
     assert row["p"] <= 0.01
     assert row["q"] >= row["p"]
     assert rows["mean d0"]["p"] > 0.05
@@ -82,7 +83,7 @@ def test_what_was_set_has_no_p_and_what_was_done_without_a_word_neither() -> Non
     assert tested == {"mean n2", "cos n0 beyond arithmetic", "cos n2 beyond arithmetic"}
     assert rows["mean n0"]["detectable"] is None
     found, unknown = table(swept(told=False)[0])
-    assert all(row["p"] is None for row in unknown.values())
+    assert all(row["p"] is None and row["detectable"] is None for row in unknown.values())
     assert "what it did is not known" in found.notes[0]
 
 
@@ -118,6 +119,7 @@ def test_rounding_is_no_finding() -> None:
     natural = rng.normal(size=(20, 6)).astype(np.float32)
     runs = [{"prompt": f"p{i}", "condition": value} for i in range(20) for value in ("baseline", *VALUES)]
     vectors = natural.repeat(1 + len(VALUES), axis=0)
+    vectors *= (1 + 1e-7 * rng.uniform(-1, 1, vectors.shape)).astype(np.float32)  # as another batch would have it
     clamped = np.array([run["condition"] != "baseline" for run in runs])
     vectors[clamped, 0] = np.tile(VALUES, 20)
     session = session_from({MLP: vectors}, runs, interventions=[CLAMP])

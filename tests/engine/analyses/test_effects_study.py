@@ -327,11 +327,11 @@ def test_the_kl_of_controls_stands_beside_the_targets_with_its_rank() -> None:
             run.index,
             None,
             None,
-            {"baseline": TextScores((planted[known[run.condition].control],), (0.0,), (1,), 1.0, 1.0, 1.0, (), ())},
+            {"baseline": TextScores((0.0, 2 * size), (0.0, 0.0), (1, 1), 1.0, 1.0, 1.0, (), ())},
             {},
         )
         for run in runs
-        if run.condition
+        if run.condition and (size := planted[known[run.condition].control])
     }
     effects = Effects("now", ("baseline",), "", (), (), {}, {}, (), (), found)
     plain = json.loads(json_line(effects.to_dict()))
