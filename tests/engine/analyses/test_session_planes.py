@@ -193,16 +193,17 @@ def test_the_table_tells_every_plane_and_group(planted: Planted) -> None:
 
 @pytest.mark.parametrize("kind", ["perm", "comb"])
 def test_an_ensemble_of_group_means_is_what_rotation_matrices_give(planted: Planted, kind: Any) -> None:
-    session = planted(parted, factors=kinds, spotlight={"thresholds": [0.5], "angles": 40})
+    session = planted(parted, factors=kinds, spotlight={"thresholds": [0.5, 0.2], "angles": 40})
     arguments = {"basis": ["mean(type=*)"], "ensemble": kind, "site": RESIDUAL}
     summary, curves = tables_in(ensemble_study(session, arguments))
     own = session.vectors()[RESIDUAL].astype(np.float64)
     basis = [own[rows(session, 0, name)].mean(axis=0) for name in ("plain", "asking", "sure")]
-    fraction, spread = ensemble_reference(own[rows(session, 0)], basis, kind, [0.5], 40)
+    fraction, spread = ensemble_reference(own[rows(session, 0)], basis, kind, [0.5, 0.2], 40)
     found = np.array([row[2:] for row in curves.rows if row[1] == "baseline"], np.float64)
-    np.testing.assert_allclose(found, np.stack([fraction[0], spread[0]], axis=1), atol=1e-12)
-    assert [column.key for column in curves.columns] == ["angle_deg", "group", "fraction_0.5", "spread_0.5"]
-    assert [row[0] for row in summary.rows] == ["baseline", "clamped"]
+    np.testing.assert_allclose(found, np.stack([fraction[0], spread[0], fraction[1], spread[1]], axis=1), atol=1e-12)
+    numbers = ["fraction_0.5", "spread_0.5", "fraction_0.2", "spread_0.2"]
+    assert [column.key for column in curves.columns] == ["angle_deg", "group", *numbers]
+    assert [row[0] for row in summary.rows] == ["baseline", "baseline", "clamped", "clamped"]
     with pytest.raises(ExplorerError, match="at least two directions, there is 1"):
         ensemble_study(session, {**arguments, "basis": ["mean()"]})
 

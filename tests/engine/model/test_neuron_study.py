@@ -60,6 +60,8 @@ def test_the_card_holds_what_was_written(planted_folder: Path) -> None:
     facts = dict(zip(column(table(card, "neuron"), "fact"), column(table(card, "neuron"), "value"), strict=True))
     assert facts["share of positions above 0"] == pytest.approx(2 / 14)
     assert facts["largest"] == pytest.approx(activation_at_x(), abs=1e-6)
+    assert facts["mean activation"] == pytest.approx(2 / 14 * activation_at_x(), abs=1e-6)
+    assert facts["standard deviation"] == pytest.approx((2 * 12) ** 0.5 / 14 * activation_at_x(), abs=1e-6)
     histogram = HistogramFigure.from_dict(card["histogram"])
     assert (histogram.counts[0], histogram.counts[-1], histogram.n) == (12, 2, 14)
 
