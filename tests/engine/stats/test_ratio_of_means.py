@@ -29,6 +29,8 @@ def test_of_normal_numbers_it_is_fieller_s_interval() -> None:
     low, high = fieller(top, bottom)
     assert found.ratio == pytest.approx(top.mean() / bottom.mean())
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.12 * (high - low))
+    below = ratio_of_means(top, -bottom)
+    assert [below.low, below.ratio, below.high] == pytest.approx([-found.high, -found.ratio, -found.low])
 
 
 def test_its_ends_are_where_a_ratio_is_no_longer_rejected() -> None:

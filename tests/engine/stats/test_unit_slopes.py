@@ -78,6 +78,8 @@ def test_slopes_are_least_squares_and_their_sum_is_that_of_the_partial_correlati
             assert slopes[own, column] == pytest.approx(fitted)
     r = pair(x, y, matched_blocks([], [], []), labels=unit.tolist(), methods=["pearson"], permutations=0)["pearson"].r
     left = y - np.array([y[unit == own].mean(axis=0) for own in unit])
+    np.testing.assert_allclose(unit_slopes(1e-4 * x, 1e-5 * y, unit, unit), 1e-9 * slopes)
+    np.testing.assert_allclose(unit_slopes(1e4 * x, 1e5 * y, unit, unit), 1e9 * slopes)
     np.testing.assert_allclose(slopes.sum(axis=0) / np.sqrt((rest**2).sum() * (left**2).sum(axis=0)), r)
 
 
