@@ -123,12 +123,48 @@ def test_what_is_kept_is_what_forcing_token_by_token_finds(
     assert {(mean.site, mean.condition) for mean in effects.means} == {(s, c) for s in (MLP, RESID) for c in (1, 2, 3)}
 
 
-@pytest.mark.parametrize("positions", [[1, -1], {"after": "oo"}, "last"], ids=str)
+def test_tokens_are_moved_by_the_mean_change_of_their_probability_over_the_tokens_of_all_texts(
+    session: Session, tiny_gpt2: LoadedModel
+) -> None:
+    from srm_explorer.engine.model.edits import Edit
+    from srm_explorer.engine.model.forcing import GivenText, score_texts
+
+    effects = effects_of(scored(session, tiny_gpt2))
+    assert effects is not None
+    base = [run for run in session.runs if run.condition == 0]
+    for moves in (moves for moves in effects.moves if moves.text == "baseline"):
+        (value,) = session.resolved[moves.condition][0] or ()
+        done = (Edit(MLP, "clamp", "all", (3,), (value,)),)
+        texts = [GivenText(session.prompts[run.prompt].token_ids, run.token_ids, (done,)) for run in base]
+        untouched, edited = zip(*(found for _, found in score_texts(tiny_gpt2, texts, [])), strict=True)
+        assert moves.tokens == sum(len(run.token_ids) for run in base)
+        means = [
+            sum(parts) / moves.tokens
+            for parts in (
+                [one.scores.shift for one in edited],
+                [one.scores.mass for one in edited],
+                [one.scores.mass for one in untouched],
+            )
+        ]
+        for moved in (moved for found in moves.lists.values() for moved in found):
+            numbers = [moved.dlogp, moved.p, moved.p_untouched]
+            assert numbers == pytest.approx([mean[moved.id] for mean in means], rel=1e-4, abs=1e-9)
+        assert moves.lists["promoted"][0].id == means[0].argmax()
+        assert moves.lists["lost"][0].id == (means[1] - means[2]).argmin()
+
+
+@pytest.mark.parametrize(
+    ("positions", "reduce"),
+    [([1, -1], "mean"), ([1, -1], "last"), ({"after": "oo"}, "mean"), ("last", "mean")],
+    ids=str,
+)
 def test_positions_of_each_prompt_are_scored_where_they_were_captured(
-    lab: Lab, clamp: dict[str, Any], tiny_gpt2: LoadedModel, positions: Any
+    lab: Lab, clamp: dict[str, Any], tiny_gpt2: LoadedModel, positions: Any, reduce: str
 ) -> None:
     lab.prompts("The door, the door opened", "She shut the door", "a door")
-    session = lab.session(lab.experiment(clamp, generation={"tokens": 8}, capture={"positions": positions}))
+    session = lab.session(
+        lab.experiment(clamp, generation={"tokens": 8}, capture={"positions": positions, "reduce": reduce})
+    )
     effects = effects_of(scored(session, tiny_gpt2))
     assert effects is not None
     assert effects.reproduced == {site: pytest.approx(0, abs=1e-6) for site in (MLP, RESID)}
