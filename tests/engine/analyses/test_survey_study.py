@@ -119,6 +119,17 @@ def test_the_table_has_a_row_a_layer_neuron_and_value_in_that_order(tmp_path: Pa
     assert {f"forced_change_{SITE}", f"forced_change_{RESIDUAL}", "forced_q", "free_q"} <= table.keys()
 
 
+def test_where_texts_part_is_the_median_of_those_that_do() -> None:
+    session = surveyed(None, prompts=12, depth="free", planted={(1, 7): 9.0})
+    survey = session.survey()
+    assert survey is not None
+    assert survey.free is not None
+    places = [[row[row >= 0] + 1 for row in cell] for cell in survey.free.parted]
+    expected = [float(np.median(parted)) if parted.size else None for cell in places for parted in cell]
+    assert len(set(expected)) > 2
+    assert survey_table(session)["free_first_change_from_1"] == expected
+
+
 def test_promoted_tokens_are_told_as_text_and_as_numbers_where_none_was_kept(tmp_path: Path) -> None:
     surveyed(tmp_path / "many.json", neurons=8)
     session = load_session(tmp_path / "many.json")
