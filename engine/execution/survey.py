@@ -25,7 +25,7 @@ from srm_explorer.engine.model import (
     RowResult,
     Settings,
     read_texts,
-    written_rows,
+    writing_rows,
 )
 from srm_explorer.engine.runs.planes import Kept, planes_in
 from srm_explorer.engine.runs.survey import (
@@ -154,9 +154,10 @@ class ReadingTask:
         return reading.mean, reading.std, values_of(bench.experiment, reading)
 
     def _top(self, bench: Bench, std: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The neurons that write most: sigma times the length of what each adds to the residual stream."""
-        rows = written_rows(bench.model, self.site)
-        weight = np.nan_to_num(std) * (1.0 if rows is None else np.linalg.norm(rows.astype(np.float64), axis=1))
+        """The neurons that write most: sigma times how much each writes for 1; of an expert's, sigma alone."""
+        site, weight = Site.parse(self.site), np.nan_to_num(std)
+        if site.is_mlp:
+            weight = weight * np.linalg.norm(writing_rows(bench.model, site.layer).astype(np.float64), axis=1)
         count = chosen(bench.experiment.survey.neurons).top
         return np.sort(np.argsort(-weight, kind="stable")[:count])
 

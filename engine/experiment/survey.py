@@ -144,7 +144,7 @@ class SurveySpec(SpecPart):
 
     `neurons` are taken of every layer of `layers`; those written with a layer, as 11.373, of that one. `top:200` takes
     those of each layer that, over the baseline, write most: the standard deviation of the neuron times the length of
-    its row of W_out.
+    its row of W_out, times the gain of a norm that follows it; of an expert's neurons, the standard deviation alone.
     """
 
     neurons: Annotated[str, BeforeValidator(_canonical, json_schema_input_type=str | int | list[int | str])] = Field(

@@ -7,7 +7,6 @@ from .capture import Capture as Capture
 from .cells import CellScorer as CellScorer
 from .cells import Settings as Settings
 from .closed_form import is_written as is_written
-from .closed_form import written_rows as written_rows
 from .decoding import Decoded as Decoded
 from .decoding import Generation as Generation
 from .decoding import Row as Row

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from srm_explorer.engine.analyses.survey import survey_study
 from srm_explorer.engine.analyses.surveyed import survey_of
@@ -29,6 +30,7 @@ from srm_explorer.engine.session import (
 )
 from srm_explorer.engine.session.standing import Standing
 from srm_explorer.engine.session.survey import sketch_directions
+from tests.conftest import TOOLS, load_module
 
 if TYPE_CHECKING:
     from srm_explorer.engine.execution.replay import Replay
@@ -253,6 +255,19 @@ def test_the_neurons_that_write_most_can_be_asked_for(lab: Lab) -> None:
     assert (everyone.std > least).sum() > 12, "not by sigma alone: by what it is written with, too"
     for layer, neuron, mean in zip(top.layer, top.neuron, top.mean, strict=True):
         assert mean == everyone.mean[everyone.place(int(layer), int(neuron))]
+
+
+def test_a_norm_after_w_out_counts_where_those_that_write_most_are_asked_for(lab: Lab, tmp_path: Path) -> None:
+    tool = load_module(TOOLS / "check_families.py")
+    folder = tmp_path / "gemma2"
+    tool.make_folder({one.name: one for one in tool.families()}["gemma2"], folder)
+    model = {"name": str(folder), "dtype": "float32"}
+    everyone = tables(lab, lab.experiment(SIGMA, model=model, survey={"neurons": "all"}))
+    top = tables(lab, lab.experiment(SIGMA, model=model, survey={"neurons": "top:9"}), "top")
+    weights = load_file(folder / "model.safetensors")
+    gain = 1 + weights["model.layers.1.post_feedforward_layernorm.weight"]
+    written = np.linalg.norm(weights["model.layers.1.mlp.down_proj.weight"] * gain[:, None], axis=0)
+    assert top.neuron.tolist() == sorted(np.argsort(-everyone.std * written)[:9].tolist())
 
 
 @pytest.mark.parametrize(
