@@ -31,7 +31,7 @@ bench: $(VENV)/.installed-dev  ## Speed and growth beside the usual ways, into b
 	@$(BIN)/python benchmarks/bench.py $(if $(filter-out 0,$(QUICK)),--quick) \
 	  $(if $(REAL_MODEL),--real-model "$(REAL_MODEL)") $(if $(GPU_REPORT),--gpu "$(GPU_REPORT)")
 
-try-wheel: $(VENV)/.installed-dev  ## The wheel in an empty environment, with the newest packages that it lets in
+try-wheel: $(VENV)/.installed-dev  ## The wheel in an empty environment, with the newest packages that it lets in, and with the oldest
 	@$(BIN)/python tools/try_wheel.py
 
 try-ray: $(VENV)/.installed-dev  ## Runs and a survey on Ray, ended in every way: nothing is lost, nothing differs: [TRIALS="actor survey"]

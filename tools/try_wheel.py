@@ -2,8 +2,9 @@
 
     python tools/try_wheel.py [FOLDER]
 
-torch alone is borrowed from the environment that runs this, by links, since it is gigabytes from most indexes; all
-other packages are the newest that pyproject.toml lets in. What was installed is printed. It needs a package index.
+It is done twice: with the newest packages that pyproject.toml lets in, and with the oldest. torch alone is borrowed
+from the environment that runs this, by links, since it is gigabytes from most indexes. What was installed is printed.
+It needs a package index.
 """
 
 from __future__ import annotations
@@ -13,31 +14,50 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 import venv
 from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 BORROWED = ("torch", "torchgen", "functorch")
 HOSTILE = "raise SystemExit('a module of the user is imported in place of ours')\n"
 
 
+PIP = [sys.executable, "-m", "pip", "--quiet"]
+
+
 def main() -> None:
     """Build, install, run; the exit status is that of the first step that fails."""
-    with tempfile.TemporaryDirectory(prefix="wheel-", dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
-        sys.exit(try_in(Path(folder)))
+    with tempfile.TemporaryDirectory(prefix="wheel-", dir=sys.argv[1] if len(sys.argv) > 1 else None) as name:
+        folder = Path(name)
+        build = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
+        subprocess.run(build, check=True)
+        (wheel,) = folder.glob("*.whl")
+        sys.exit(try_in(folder / "newest", wheel, []) or try_in(folder / "oldest", wheel, oldest()))
 
 
-def try_in(folder: Path) -> int:
-    """Do it all below a folder that is empty."""
-    pip = [sys.executable, "-m", "pip", "--quiet"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
-    subprocess.run(build, check=True)
-    (wheel,) = folder.glob("*.whl")
+def oldest() -> list[str]:
+    """Name the oldest release of every package that we ask for ourselves, but of torch."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [Requirement(said) for said in project["dependencies"]]
+    return [
+        f"{package.name}=={bound.version}"
+        for package in asked
+        if package.name not in BORROWED
+        for bound in package.specifier
+        if bound.operator == ">="
+    ]
+
+
+def try_in(folder: Path, wheel: Path, pinned: list[str]) -> int:
+    """Do it all below a folder, with some packages as they are named and the newest of all others."""
     home = folder / "env"
     venv.create(home, with_pip=False)
     lend_torch(next(home.glob("lib/python3*/site-packages")))
-    subprocess.run([*pip, "--python", str(home), "install", str(wheel)], check=True)
+    subprocess.run([*PIP, "--python", str(home), "install", str(wheel), *pinned], check=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_"))}
     environment |= {"HOME": str(folder), "HF_HUB_OFFLINE": "1", "SRM_EXPLORER_SESSIONS": str(folder / "sessions")}
     # Modules of the user that are called like ours lie where they are looked for first.
@@ -75,7 +95,7 @@ def try_in(folder: Path) -> int:
         if command[0] == "doctor":
             findings = json.loads(done.stdout)["findings"]
             print(next(finding["told"] for finding in findings if finding["name"] == "packages"))
-    print("the wheel runs the demo with the newest packages that it lets in")
+    print(f"the wheel runs the demo with the {folder.name} packages that it lets in")
     return 0
 
 

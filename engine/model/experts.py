@@ -228,7 +228,7 @@ def _heard(
         token, choice = torch.where(top_k_index == expert)
         activation = listener.expert(expert, _activation(module, hidden_states[token], expert), token)
         written = _product(module, activation, "down_proj", expert)
-        if module.has_post_expert_norm:
+        if getattr(module, "has_post_expert_norm", False):  # unknown to transformers before 5.20
             written = module.post_expert_norm(written)
         total.index_add_(0, token, (written * top_k_weights[token, choice, None]).to(total.dtype))
     return total

@@ -455,6 +455,10 @@ def _load_weights(
     _check_complete(model, report["missing_keys"], name)
     _check_plain(report["unexpected_keys"], name)
     unused = _unused(model, report["unexpected_keys"])
+    if files.packing:
+        # transformers before 5.23 leaves what it unpacked in bfloat16.
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(dtype)
     if dtype == torch.float64:
         # The grouped product that experts are otherwise computed by has no float64.
         model.config._experts_implementation = "eager"

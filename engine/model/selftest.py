@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -205,7 +206,7 @@ def self_test(model: LoadedModel, tell: Callable[[int, int], object] = lambda do
         raise ExplorerError(
             f"{type(model.bridge.original_model).__name__} does not run as it is wrapped: {first_line(error)}",
             where=model.name,
-            remedy="choose a model of another family",
+            remedy=f"choose a model of another family, or another transformers than {metadata.version('transformers')}",
         ) from error
 
 
