@@ -354,7 +354,7 @@ class RayExecutor:
         self._hands.remove(hand)
         self._cluster.end(hand.handle)
         self._deaths += 1
-        if hand.node and not self._cluster.lives(hand.node):
+        if why == _NODE_GONE or (hand.node and not self._cluster.lives(hand.node)):
             why = _NODE_GONE
             self._gone[hand.node] = time.monotonic()
         fault = why if isinstance(why, Fault) else Fault(why, "", SAME if "ModuleNotFoundError" in why else _SEE)
