@@ -29,6 +29,7 @@ from srm_explorer.engine.session import (
     save_session,
 )
 from srm_explorer.engine.session.codec import json_line
+from srm_explorer.engine.session.units import changed_texts
 from srm_explorer.engine.stats.permutation import benjamini_hochberg
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
 from srm_explorer.engine.stats.resampling import RESAMPLES
@@ -216,6 +217,17 @@ def test_without_tokens_only_what_rounding_leaves_is_no_difference() -> None:
     assert unknown is not None
     np.testing.assert_array_equal(unknown, told)
     assert (unknown[:, 1] < -0.1).any()
+
+
+def test_without_tokens_texts_tell_what_changed() -> None:
+    session, _ = random_session(prompts=5)
+    words = [f"{run.prompt}" if run.index % 3 else "changed" for run in session.runs]
+    runs = tuple(dataclasses.replace(run, text=word) for run, word in zip(session.runs, words, strict=True))
+    session = session.changed(runs=runs, provenance={"imported": {"unknown": ["tokens"]}})
+    base = [row - run.condition for row, run in enumerate(runs)]
+    changed, told = changed_texts(session)
+    assert changed.tolist() == [word != words[at] for word, at in zip(words, base, strict=True)]
+    assert told.tolist() == [run.condition != 0 for run in runs]
 
 
 def test_q_is_over_all_tests_of_the_family_that_the_ledger_knows() -> None:

@@ -72,7 +72,11 @@ def shorter_are_equal(one: Session, other: Session) -> None:
     assert one.predictions == other.predictions
 
 
-def test_means_at_common_lengths_are_those_of_the_tokens(lab: Lab, ending_model: Path, clamp: dict[str, Any]) -> None:
+def test_means_at_common_lengths_are_those_of_the_tokens(
+    lab: Lab, ending_model: Path, clamp: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srm_explorer.engine.execution import lengths
+
     session = lab.session(ending(lab, ending_model, clamp), "mean", rows=7)
     tokens = lab.session(ending(lab, ending_model, clamp, capture={**SITES, "reduce": "tokens"}), "tokens", rows=7)
     marks = marks_of(session.spec, session.conditions, session.runs)
@@ -101,6 +105,21 @@ def test_means_at_common_lengths_are_those_of_the_tokens(lab: Lab, ending_model:
     made = plane_of(again, again.vectors()[MLP], PlaneChoice(MLP, 3, 8))
     assert [[mean[0] for mean in own] for own in made.shorter] == [list(own) for own in marks]
     np.testing.assert_allclose(paired(again, made).runs.xy, paired(session, session.planes[0]).runs.xy, atol=1e-12)
+    # Where the pass does not fit into memory it is halved, as often as it takes.
+    decode, fed = lengths.decode, list[int]()
+
+    def feed(model: Any, rows: Any, *others: Any, **how: Any) -> Any:
+        fed.append(len(rows))
+        if len(rows) > 2:
+            raise MemoryError
+        return decode(model, rows, *others, **how)
+
+    monkeypatch.setattr(lengths, "decode", feed)
+    halved = lab.session(ending(lab, ending_model, clamp), "halved", rows=7).shorter_means()
+    assert {1, 2} < set(fed)
+    for site, kept in means.items():
+        for one, other in zip(kept, halved[site], strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_every_test_reads_the_same_means_whether_tokens_were_kept_or_not(

@@ -85,6 +85,8 @@ def test_use_ranks_the_only_neurons_that_do_anything_first(planted_folder: Path)
     assert {(row[0], row[1]) for row in loudest.rows} == {(LAYER, NEURON), (LAYER, ALIKE)}
     assert column(loudest, "active") == [pytest.approx(2 / 14)] * 2
     assert column(loudest, "high_at")[0] == '"x" at 2'
+    skipped = found(planted_folder, "usage", prompts=["texts.txt"], top=2, skip=1)
+    assert column(table(skipped, "loudest"), "high_at")[0] == '"x" at 2'
     layers = table(use, "layers")
     assert column(layers, "never") == [D_MLP, D_MLP - 2]
     assert len(table(use, "neurons").rows) == 2 * D_MLP

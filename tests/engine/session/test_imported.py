@@ -164,6 +164,14 @@ def test_values_are_conditions_in_their_order_and_the_baseline_is_first() -> Non
     assert {prompt.factors["type"] for prompt in session.prompts} == {"a", "b"}
 
 
+def test_values_are_raw_numbers_where_all_of_them_are_known() -> None:
+    vectors, runs = np.ones((2, 3)), [{"condition": "baseline"}, {"condition": 2.0}]
+    clamps = [{"site": MLP, "neurons": [neuron], "op": "clamp"} for neuron in (0, 1)]
+    known = session_from({MLP: vectors}, runs, interventions=clamps)
+    assert known.resolved == ((None, None), ((2.0,), (2.0,)))
+    assert session_from({MLP: vectors}, runs, interventions=[clamps[0], {**clamps[1], "unit": "sigma"}]).resolved == ()
+
+
 def test_repeats_of_a_prompt_under_a_condition_are_samples_of_one_unit() -> None:
     vectors, runs = swept(prompts=3)
     session = session_from(np.concatenate([vectors, vectors]), [*runs, *runs])
