@@ -107,6 +107,7 @@ def test_scores_are_what_their_definitions_say() -> None:
     rose, fell = top_tokens(found[1].shift, 3)
     order = np.argsort(found[1].shift)
     assert (list(rose), list(fell)) == (order[::-1][:3].tolist(), order[:3].tolist())
+    assert top_tokens(np.array([0.0, 2.0, 0.0, -1.0]), 4) == ([1], [3])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
