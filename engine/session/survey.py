@@ -213,10 +213,13 @@ class SurveyTables:
         for part in (self.forced, self.free):
             if part is None:
                 continue
-            texts = len(self.prompt) if isinstance(part, ForcedScores) else len(part.texts)
+            texts, axes = (
+                (len(self.prompt), FORCED_AXES) if isinstance(part, ForcedScores) else (len(part.texts), FREE_AXES)
+            )
             shape = (len(part.cells), values, texts)
-            first = part.kl if isinstance(part, ForcedScores) else part.tokens
-            if first.shape != shape or part.change.shape[1:] != shape:
+            # How many tokens are in a list is no matter of the plan.
+            told = {name: shape[:2] if name in _LISTS else shape for name in axes}
+            if any(getattr(part, name).shape[axis:][: len(told[name])] != told[name] for name, axis in axes.items()):
                 raise DamagedError("the survey has tables of other shapes than its plan")
             if len(part.cells) and not 0 <= part.cells.min() <= part.cells.max() < cells:
                 raise DamagedError("the survey has cells that are not in its plan")
@@ -227,6 +230,7 @@ PLAN_TABLES = ("layer", "neuron", "values", "mean", "std", "prompt", "sample")
 FORCED_AXES = {"kl": 0, "logp": 0, "flips": 0, "change": 1, "promoted": 0, "demoted": 0}
 FREE_AXES = {"tokens": 0, "parted": 0, "text_hash": 0, "change": 1, "norm": 1, "x": 1, "y": 1, "sketch": 1}
 """By name of a table with every finished cell, the axis of the cells."""
+_LISTS = ("promoted", "demoted")
 _FORCED_NAMES = ("cells", *FORCED_AXES)
 _FREE_NAMES = ("cells", "texts", *FREE_AXES, "kept")
 

@@ -160,9 +160,14 @@ def test_promoted_tokens_are_told_as_text_and_as_numbers_where_none_was_kept(tmp
         {"token_ends": np.zeros(2, np.int32)},
         {"token_characters": np.full(30, -1, np.int32)},
         {"token_characters": None},
+        {"kl": np.zeros((2, 2, 11), np.float32)},
+        {"logp": np.zeros((2, 3, 12), np.float32)},
+        {"change": np.zeros((2, 2, 2, 11), np.float32)},
+        {"cells": np.array([0, 2])},
     ],
+    ids=lambda damage: next(iter(damage)),
 )
-def test_texts_that_are_none_are_a_damaged_survey(damage: dict[str, Any]) -> None:
+def test_texts_that_are_none_and_tables_of_other_shapes_are_a_damaged_survey(damage: dict[str, Any]) -> None:
     survey = surveyed(None, neurons=2).survey()
     assert survey is not None
     arrays = {**survey.to_arrays(), **{f"survey/forced/{name}": array for name, array in damage.items()}}
