@@ -157,6 +157,7 @@ def test_groups_that_differ_by_the_very_same_in_every_unit_have_a_difference_wit
     xy = np.random.default_rng(0).normal(size=(UNITS, 2))
     found = group_difference(Sample(xy + np.array([0.25, 0.5]), unit), Sample(xy, unit), STRATUM, (0.5,), 4)
     np.testing.assert_allclose(found.difference, [0.25, 0.5])
+    assert found.units == UNITS
     assert found.region is None
     assert found.mean_band is None
     assert found.share_bands is not None

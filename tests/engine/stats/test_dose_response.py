@@ -99,6 +99,8 @@ def test_what_is_flat_or_bent_is_no_rise() -> None:
     bent = np.abs(VALUES) / 20 + 0.01 * np.random.default_rng(0).normal(size=(30, 7))
     assert monotone_test(bent).explained < 0.5
     assert np.isnan(monotone_test(np.ones((1, 5))).p)
+    straight = monotone_test(np.outer([1.0, 2, 3, 4, 5, 6], [1.0, 2, 3]))
+    assert (straight.p, straight.explained) == (2.0**-5, 1.0)
     falling = monotone_test(-VALUES + np.random.default_rng(0).normal(size=(6, 7)))
     assert not falling.rising
     assert falling.p == falling.least == 2.0**-5

@@ -100,6 +100,9 @@ def test_loud_coordinates_are_not_preferred() -> None:
     first = scan_pairs(one.residual, separation_score(one), 20, np.arange(60))
     second = scan_pairs(other.residual, separation_score(other), 20, np.arange(60))
     assert first.pairs.tolist() == second.pairs.tolist()
+    louder = np.append(1.0, 10.0 ** rng.uniform(-9, 9, size=59))
+    apart = [group_contrast(each[:7], each[7:]).t for each in (values, values * louder)]
+    np.testing.assert_allclose(apart[0], apart[1])
 
 
 def test_constant_and_collinear_coordinates_are_in_no_pair() -> None:
