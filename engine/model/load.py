@@ -468,17 +468,23 @@ def _load_weights(
     return model, laid_out.placement, unused
 
 
+_OTHER_SENSES = ("vision_", "visual", "image_", "audio_", "multi_modal_", "mm_")
+"""Begin the names of what models read images and sounds with."""
+
+
 def _unused(model: Any, unexpected: Iterable[str]) -> tuple[str, ...]:
     """Name weights that a model computes without, as biases of which its config does not speak.
 
-    What older versions kept beside the weights, as the mask that is called `attn.bias`, is none.
+    What older versions kept beside the weights, as the mask that is called `attn.bias`, is none, nor is what a model
+    reads images or sounds with, of which the part that reads text is run alone.
     """
     holders = {name for name, module in model.named_modules() if next(module.children(), None) is not None}
     weights: list[str] = []
     for name in unexpected:
         owner, _, kind = name.rpartition(".")
         is_mask = {owner, f"{model.base_model_prefix}.{owner}"} & holders
-        if kind in ("weight", "bias") and not is_mask:
+        is_of_others = any(part.startswith(_OTHER_SENSES) for part in owner.split("."))
+        if kind in ("weight", "bias") and not is_mask and not is_of_others:
             weights.append(name)
     return tuple(sorted(weights))
 

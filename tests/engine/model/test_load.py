@@ -168,6 +168,7 @@ def test_weights_that_a_model_computes_without_are_remarked_and_masks_beside_the
         return load(folder).remarks
 
     assert with_more(*masks, "h.2.attn.bias") == ()
+    assert with_more("vision_model.layers.0.mlp.fc1.weight", "model.multi_modal_projector.linear.bias") == ()
     (remark,) = with_more(*masks, *names)
     assert remark.startswith(f"2 weights in the files of copy have no place in GPT2LMHeadModel, {names[0]} among them")
     (remark,) = with_more(names[1])
