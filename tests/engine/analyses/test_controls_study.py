@@ -21,6 +21,7 @@ from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import PlaneRecord, Session, save_session
 from srm_explorer.engine.session.codec import plain
 from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls, controls_of
+from srm_explorer.engine.session.export import run_table
 from srm_explorer.engine.session.ledger import looked_at
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
 from tests.tables import column_index
@@ -100,6 +101,10 @@ def test_other_analyses_look_at_no_run_of_a_control(controlled: Callable[..., Se
     rows = captured(session, [SITE]).rows.tolist()
     assert rows == [row for row, run in enumerate(session.runs) if session.conditions[run.condition].kind != "control"]
     assert len(rows) == 12 * 4 < len(session.runs)
+    assert run_table(session)["run"] == [session.runs[row].index for row in rows]
+    every = run_table(session, controls=True)
+    assert every["control"] == [session.conditions[run.condition].control for run in session.runs]
+    assert {number: every["control"].count(number) for number in (1, 2, 3)} == {1: 36, 2: 36, 3: 36}
 
 
 def test_each_part_has_its_own_axis_the_same_partner_and_the_same_runs(controlled: Callable[..., Session]) -> None:

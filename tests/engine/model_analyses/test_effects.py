@@ -192,6 +192,8 @@ def test_what_is_kept_survives_saving_and_runs_can_be_filtered_by_it(session: Se
     for run in again.runs:
         assert run.metrics["perplexity"] > 1
         assert ("kl" in run.metrics) == (run.condition != 0)
+    without = scored(again, tiny_gpt2, texts=["condition"])
+    assert not any("kl" in run.metrics for run in without.runs), "that of the baseline's text, which was not scored now"
     rows = scored(session, tiny_gpt2, rows=3)
     one, other = effects_of(rows), effects_of(found)
     assert one is not None
