@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -119,10 +120,8 @@ def _controls(session: Session) -> Controls:
 
 def _complete(session: Session) -> NDArray[np.bool_]:
     pairs = [(run.prompt, run.sample) for run in session.runs]
-    done: dict[tuple[int, int], int] = {}
-    for pair in pairs:
-        done[pair] = done.get(pair, 0) + 1
-    return np.array([done[pair] == len(session.conditions) for pair in pairs], np.bool_) & session.seen
+    done = Counter(pair for pair, is_seen in zip(pairs, session.seen.tolist(), strict=True) if is_seen)
+    return np.array([done[pair] == len(session.conditions) for pair in pairs], np.bool_)
 
 
 def _part(

@@ -87,9 +87,10 @@ class SiteRuns:
         """
         runs = session.runs if runs is None else runs
         prompts = session.prompts if prompts is None else prompts
-        # No direction is made of what is kept for confirmation, nor of anything else while confirming.
+        # No direction is made of what is kept for confirmation, nor of anything else while confirming; nor of texts
+        # that the model did not choose.
         kept = seen_prompts(session.spec, [prompt.set for prompt in prompts])
-        rows = np.array([row for row, run in enumerate(runs) if kept[run.prompt]], np.int64)
+        rows = np.array([row for row, run in enumerate(runs) if kept[run.prompt] and not run.is_broken], np.int64)
         return cls(
             site=site,
             vectors=as_rows(vectors, None if len(rows) == len(runs) else rows),

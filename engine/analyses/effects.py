@@ -27,6 +27,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import Session, check_family, record_tests, unit_warnings
+from srm_explorer.engine.session.units import nan_logits
 from srm_explorer.engine.stats.collapse import CollapseRule, collapse_rule
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES, RESAMPLES
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS
@@ -201,7 +202,7 @@ def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ..
     ]
     missing = int((pairs.base < 0).sum())
     if missing:
-        notes.append(f"{missing} runs have no baseline yet and are left out")
+        notes.append(f"{missing} runs have no baseline, or none yet, and are left out")
     notes[:0] = _few(pairs)
     if pairs.effects is None and pairs.session.pieces:
         return (f"the model is unknown: nothing is scored; {_pieces_note(pairs)}", *notes)
@@ -210,6 +211,10 @@ def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ..
     if pairs.effects is None:
         how = f"`srm-explorer effects {pairs.session.name} --score`, or v and w on this tab,"
         return (f"not scored yet: {how} measures KL, perplexity and what acts directly, with the model", *notes)
+    if pairs.text in ("baseline", "given"):
+        paired = np.concatenate([members for _, members in pairs.conditions()])
+        if broken := sum(pairs.scores(int(at)) is None for at in paired):
+            notes.insert(0, f"KL and log p: {nan_logits(broken, len(paired), 'scored runs')}")
     if pairs.text:
         where = {
             "baseline": "the baseline's text",
@@ -256,9 +261,10 @@ def cost_of(session: Session, texts: Sequence[str], *, given: bool = False, cont
         given: whether a text is given besides; it is counted as long as a continuation.
     """
     kinds = [condition.kind for condition in session.conditions]
-    baseline = {(run.prompt, run.sample): run.token_ids for run in session.runs if run.condition == 0}
+    runs = [run for run in session.runs if not run.is_broken]
+    baseline = {(run.prompt, run.sample): run.token_ids for run in runs if run.condition == 0}
     total = 0
-    for run in session.runs:
+    for run in runs:
         if kinds[run.condition] == "control" and not controls:
             continue
         base = baseline.get((run.prompt, run.sample))

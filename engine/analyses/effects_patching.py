@@ -13,6 +13,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, as_cell, table_columns
 from srm_explorer.engine.session import ComputedTest, Session, record_tests, repeated_prompts
+from srm_explorer.engine.session.units import nan_logits
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, known_means, mean_effect, ratio_of_means
 
@@ -151,8 +152,10 @@ def _notes(
     units = len(np.unique(found.unit))
     if units < LEAST_UNITS:
         notes.insert(0, f"{count_of(units, 'unit')}: too few for an interval or a p ({LEAST_UNITS} are the fewest)")
-    if not differs.all():
-        same = int((~differs).sum())
+    known = np.isfinite(found.effects()[0])
+    if broken := int((~known).sum()):
+        notes.insert(0, nan_logits(broken, len(known), "runs"))
+    if same := int((known & ~differs).sum()):
         notes.insert(0, f"{count_of(same, 'run')} of {len(differs)}: no difference beyond rounding to be moved")
     return tuple(notes)
 

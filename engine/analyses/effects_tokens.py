@@ -13,6 +13,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, as_cell, table_columns
 from srm_explorer.engine.session import ComputedTest, Counted, Session, record_tests, unit_warnings
+from srm_explorer.engine.session.units import nan_logits
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, known_means, mean_effect, ratio_of_means
 
@@ -199,6 +200,9 @@ def _notes(
         notes.append(counted.problem)
     if len(found.tokens) > 2:
         notes.insert(0, "the first token less each of the others")
+    known = np.asarray(np.isfinite(found.before[:, 0] + found.after[:, 0]).all(axis=1), np.bool_)
+    if broken := int((~known).sum()):
+        notes.insert(0, nan_logits(broken, len(known), "runs"))
     if len(found.tokens) == 1:
         notes.insert(0, "one logit alone is no probability: read its log-odds")
     if units < LEAST_UNITS:

@@ -29,6 +29,7 @@ from srm_explorer.engine.session import (
     record_tests,
 )
 from srm_explorer.engine.session.export import columns_csv
+from srm_explorer.engine.session.units import nan_logits
 from srm_explorer.engine.stats.survey import FamilyRanks
 
 FAMILY = "survey"
@@ -446,10 +447,7 @@ def _notes(asked: _Settings) -> list[str]:
         notes.append("on all texts, those among them on which it was chosen who went on: ranks of these flatter")
     whole = numbers.by_measure["kl" if numbers.depth == "forced" else "changed"]
     if broken := int(np.isnan(whole).sum()):
-        notes.append(
-            f"{broken:,} of {whole.size:,} texts are left out, of which logits were NaN: choose smaller values, or"
-            " dtype float32"
-        )
+        notes.append(nan_logits(broken, whole.size, "texts"))
     if ranks.family < len(numbers.cells):
         notes.append(f"{count_of(len(numbers.cells) - ranks.family, 'neuron')} without a finite number have no rank")
     notes.append(

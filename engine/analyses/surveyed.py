@@ -170,7 +170,9 @@ def survey_of(session: Session, texts: Literal["reported", "all"] = "reported") 
     if tables is None or not any(tables.finished):
         what = "none of its neurons is finished yet"
         raise ExplorerError(what, where=session.name, remedy="run the same command to go on")
-    seen = np.array([session.prompts_seen[prompt] for prompt in tables.prompt.tolist()], np.bool_)
+    texts_seen = {(run.prompt, run.sample) for run in session.seen_runs}
+    of_texts = zip(tables.prompt.tolist(), tables.sample.tolist(), strict=True)
+    seen = np.array([text in texts_seen for text in of_texts], np.bool_)
     held = bool(tables.chose.any()) and texts == "reported"
     if held:
         seen &= ~tables.chose

@@ -264,6 +264,8 @@ def _raw(table: Mapping[str, Any], session: Session, plane_index: int) -> Floats
     return np.array(columns, np.float64).T
 
 
+# Numbers that are not finite are data here, and stay so.
+@np.errstate(over="ignore", invalid="ignore")
 def _from_plane(session: Session, plane_index: int, pairs: Paired) -> Floats | None:
     """[run, 3] predictions from a plane's own coordinates; None where it takes more than those."""
     sides = _sides(session, plane_index)

@@ -20,6 +20,7 @@ from srm_explorer.engine.figures.polar import PolarFigure, polar_counts, polar_m
 from srm_explorer.engine.figures.thresholds import ThresholdFigure, threshold_figure
 from srm_explorer.engine.figures.warnings import session_warnings
 from srm_explorer.engine.session import HeldOut, PlaneRecord, Session
+from srm_explorer.engine.session.units import broken_texts
 from srm_explorer.engine.stats.groups import BASELINE, CONTROL, NO_LEVEL, REFERENCE, RunGroup, group_runs
 from srm_explorer.engine.stats.spotlight import UnitCoordinates, sweep_groups, unit_coordinates
 
@@ -80,6 +81,9 @@ def run_groups(session: Session, by: Sequence[str]) -> dict[str, RunGroup]:
     """The groups that `swept_groups` sweeps, by label, with the runs of each; errors and `by` as there."""
     if not session.runs:
         raise ExplorerError("no run of it is finished", where=session.name, remedy="run the experiment again")
+    if not session.seen.any() and (lines := broken_texts(session.runs_of_seen)):
+        what, _, remedy = lines[0].partition("; ")
+        raise ExplorerError(what, where=session.name, remedy=remedy)
     known = factor_columns(session)
     chosen = [name for name in dict.fromkeys(by) if name != CONDITION]
     for name in chosen:

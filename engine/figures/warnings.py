@@ -54,7 +54,7 @@ CHANCE_SHARE = 0.05
 def session_warnings(session: Session, plane: PlaneRecord | None, groups: Sequence[SweptGroup] = ()) -> tuple[str, ...]:
     """What the reader of a chart should know of the experiment, the gravest first; without a plane, of its texts."""
     first = (
-        *broken_texts(session.seen_runs),
+        *broken_texts(session.runs_of_seen),
         *_of_model(session),
         *_kept_back(session),
         *filter(None, [exploratory_line(session)]),
@@ -192,7 +192,7 @@ def _symmetric(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup
 
 def _incomplete(session: Session) -> Iterator[str]:
     counted = {condition.index for condition in session.conditions if condition.kind != "control"}
-    done = Counter(run.prompt for run in session.seen_runs if run.condition in counted)
+    done = Counter(run.prompt for run in session.runs_of_seen if run.condition in counted)
     balanced = set(done.values()) <= {len(counted) * session.spec.generation.samples}
     if session.is_imported and not balanced:
         cells = {(run.prompt, run.condition) for run in session.runs if run.condition in counted}

@@ -43,7 +43,7 @@ def texts_of(
 ) -> list[ScoredText]:
     """Lay out what is to be scored.
 
-    A run whose text is its baseline's is scored on it once.
+    A run whose text is its baseline's is scored on it once; a broken run not at all.
 
     Args:
         session: whose runs.
@@ -55,7 +55,7 @@ def texts_of(
     kinds, chosen = [condition.kind for condition in session.conditions], controls_of(session)
     families: dict[tuple[int, int], list[RunRecord]] = {}
     for run in session.runs:
-        if controls or kinds[run.condition] != "control":
+        if not run.is_broken and (controls or kinds[run.condition] != "control"):
             families.setdefault((run.prompt, run.sample), []).append(run)
     texts: list[ScoredText] = []
     seen: set[int] = set()
@@ -128,7 +128,9 @@ class Scoring:
         self._reduce = reduce
         self._planes = planes
         self._known: dict[int, _Known] = {}
-        self._baseline = {(run.prompt, run.sample): run for run in session.runs if run.condition == 0}
+        self._baseline = {
+            (run.prompt, run.sample): run for run in session.runs if run.condition == 0 and not run.is_broken
+        }
         self.shift: dict[tuple[str, int], Floats] = {}
         self.untouched: dict[tuple[str, int], Floats] = {}
         self.tokens: dict[tuple[str, int], int] = {}
@@ -139,6 +141,9 @@ class Scoring:
         if scored.owner is not None and scored.name != "given":
             self._entry(scored.owner).perplexity = _perplexity(untouched.scores)
         for run, forced in zip(scored.runs, edited, strict=True):
+            if not np.isfinite(forced.scores.kl).all():
+                # Logits were no numbers: the run has no scores on this text, and no sum holds it.
+                continue
             known = self._entry(run)
             known.texts[scored.name] = _text_scores(forced.scores, untouched.scores)
             if scored.name != "condition":
@@ -149,7 +154,8 @@ class Scoring:
                 self._cells(run, ("untouched_on_own", "edited_on_own"), untouched, forced)
         if scored.name == "condition" and scored.owner is not None:
             base = self._baseline.get((scored.owner.prompt, scored.owner.sample))
-            if base is not None and base.token_ids == scored.owner.token_ids:
+            is_same = base is not None and base.token_ids == scored.owner.token_ids
+            if is_same and scored.name in self._entry(scored.owner).texts:
                 self._cells(scored.owner, CELLS[:2], untouched, edited[0])
 
     def _take_baseline(self, run: RunRecord, base: RunRecord, untouched: Forced, forced: Forced) -> None:

@@ -109,7 +109,7 @@ def shown_texts(session: Session, most: int = MOST_PROMPTS) -> ShownTexts:
     kinds = [condition.kind for condition in session.conditions]
     rows: dict[int, dict[int, int]] = {}
     for row, run in enumerate(session.runs):
-        if session.prompts_seen[run.prompt] and kinds[run.condition] != "control":
+        if session.seen[row] and kinds[run.condition] != "control":
             of_prompt = rows.setdefault(run.prompt, {})
             first = of_prompt.setdefault(run.condition, row)
             if run.sample < session.runs[first].sample:

@@ -74,7 +74,7 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
     experiment = journal.experiment
     runs, kept = compact(journal)
     captured = {site: vectors for site, vectors in kept.items() if not site.startswith((UNITS_PREFIX, OWN_PREFIX))}
-    units = unit_readings(experiment, [run.condition == 0 for run in runs], kept)
+    units = unit_readings(experiment, [run.condition == 0 and not run.is_broken for run in runs], kept)
     prompts = journal.start.prompts
     runs = with_first_changes(runs)
     session = session_of(journal, path, before, prompts, runs, (), units)
@@ -286,7 +286,7 @@ def resolved_in(journal: JournalReader) -> Resolved:
 def measured_in(journal: JournalReader) -> list[Reading | None]:
     """Measure what units are taken from on the baseline runs a journal holds."""
     runs, kept = compact(journal)
-    return _readings(journal.experiment, [run.condition == 0 for run in runs], kept)
+    return _readings(journal.experiment, [run.condition == 0 and not run.is_broken for run in runs], kept)
 
 
 def with_first_changes(runs: Sequence[RunRecord]) -> tuple[RunRecord, ...]:

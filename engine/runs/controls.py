@@ -59,7 +59,7 @@ def choose_controls(
     """
     experiment = journal.experiment
     spec = experiment.controls
-    runs = {run.index: len(run.token_ids) for run in journal.runs if run.condition == 0}
+    runs = {run.index: len(run.token_ids) for run in journal.runs if run.condition == 0 and not run.is_broken}
     matches: list[ControlMatch] = []
     for number, site in enumerate(measured_sites(experiment)):
         traits = _traits(journal, site, runs, norms(site))

@@ -142,7 +142,8 @@ class LiveRun:
         for name, rows in vectors.items():
             if name.startswith(UNITS_PREFIX):
                 kept = self._units.setdefault(name, {})
-                kept.update((run.index, row) for run, row in zip(batch.runs, rows, strict=True) if run.condition == 0)
+                baseline = [(run, row) for run, row in zip(batch.runs, rows, strict=True) if run.condition == 0]
+                kept.update((run.index, row[:0] if run.is_broken else row) for run, row in baseline)
         baselines = self._grid.prompts * self._grid.samples
         if any(run.condition == 0 for run in batch.runs) and all(len(k) == baselines for k in self._units.values()):
             ordered: dict[str, Matrix | list[Matrix]] = {

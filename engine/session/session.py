@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -59,7 +60,8 @@ class RunRecord:
         sample: which of the sampled continuations, from 0.
         prompt_tokens: how many tokens the prompt has.
         finish: why the text ends.
-        min_margin: smallest difference between the two largest logits over the generated steps; None where none was.
+        min_margin: smallest difference between the two largest logits over the generated steps; None where none was,
+            NaN where logits were.
     """
 
     index: Whole
@@ -72,6 +74,14 @@ class RunRecord:
     finish: Finish
     min_margin: Number | None
     metrics: Mapping[Text, Number]
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether logits were NaN: from there on its text, and what was captured of that, is none of the model's.
+
+        The largest of such logits is the first token of the vocabulary: an end of text, or "!" over and over.
+        """
+        return self.min_margin is not None and math.isnan(self.min_margin)
 
 
 def _along(value: object) -> int | str:
@@ -272,12 +282,17 @@ class Session:
 
     @functools.cached_property
     def seen(self) -> NDArray[np.bool_]:
-        """[run] whether analyses look at it, see `prompts_seen`."""
-        return np.array([self.prompts_seen[run.prompt] for run in self.runs], np.bool_)
+        """[run] whether analyses look at it: of `prompts_seen`, and not broken."""
+        return np.array([self.prompts_seen[run.prompt] and not run.is_broken for run in self.runs], np.bool_)
 
     @property
     def seen_runs(self) -> tuple[RunRecord, ...]:
         """The runs that analyses look at."""
+        return tuple(run for run, is_seen in zip(self.runs, self.seen.tolist(), strict=True) if is_seen)
+
+    @property
+    def runs_of_seen(self) -> tuple[RunRecord, ...]:
+        """All runs of `prompts_seen`, broken ones too."""
         return tuple(run for run in self.runs if self.prompts_seen[run.prompt])
 
     @property
@@ -296,7 +311,7 @@ class Session:
             remedy = "name sets in prompts.confirm before the run, and run it under another name"
             raise ExplorerError(what, where=self.name, remedy=remedy)
         confirming = self.changed(confirms=True)
-        if not confirming.seen.any():
+        if not confirming.runs_of_seen:
             remedy = "run the same command to go on"
             raise ExplorerError(
                 "no run of the prompts kept for confirmation is there yet", where=self.name, remedy=remedy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -112,9 +111,11 @@ def seen_units(session: Session) -> int:
 
 
 def baseline_of(session: Session) -> NDArray[np.int64]:
-    """[run] place of the baseline run of the same prompt and sample; -1 where it is not there."""
+    """[run] place of the baseline run of the same prompt and sample; -1 where it is not there, or broken."""
     bases = {
-        (run.prompt, run.sample): index for index, run in enumerate(session.runs) if session.kinds[index] == "baseline"
+        (run.prompt, run.sample): index
+        for index, run in enumerate(session.runs)
+        if session.kinds[index] == "baseline" and not run.is_broken
     }
     return np.array([bases.get((run.prompt, run.sample), -1) for run in session.runs], np.int64)
 
@@ -181,21 +182,25 @@ def unit_warnings(session: Session) -> tuple[str, ...]:
     """What stands beside a session's statistics: `broken_texts`, and `prompt_warnings` of the prompts they look at."""
     prompts = [prompt for prompt, is_seen in zip(session.prompts, session.prompts_seen, strict=True) if is_seen]
     sampled = session.spec.generation.mode == "sample"
-    return (*broken_texts(session.seen_runs), *prompt_warnings(prompts, sampled=sampled))
+    return (*broken_texts(session.runs_of_seen), *prompt_warnings(prompts, sampled=sampled))
 
 
 def broken_texts(runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    """Say in which runs the logits were no numbers, so that their text is the model's no longer.
-
-    The largest of such logits is the first token of the vocabulary: an end of text, or "!" over and over.
-    """
-    broken = [str(run.index) for run in runs if run.min_margin is not None and math.isnan(run.min_margin)]
+    """Say in which runs the logits were no numbers, so that no analysis looks at them, see `RunRecord.is_broken`."""
+    broken = [str(run.index) for run in runs if run.is_broken]
     if not broken:
         return ()
     listed = ", ".join(broken[:5]) + (", …" if len(broken) > 5 else "")
     return (
-        f"in {len(broken):,} of {len(runs):,} runs ({listed}) logits were NaN: from there on the model did not choose"
-        " their text, and what is counted in it means nothing; choose smaller values, or dtype float32",
+        f"in {len(broken):,} of {len(runs):,} runs ({listed}) logits were NaN: the model did not choose their text, and"
+        " they are left out here; choose smaller values, or dtype float32",
+    )
+
+
+def nan_logits(number: int, of: int, what: str) -> str:
+    """Say that some of what was read with the model was no number: "3 of 40 texts"."""
+    return (
+        f"{number:,} of {of:,} {what} are left out, of which logits were NaN: choose smaller values, or dtype float32"
     )
 
 

@@ -112,7 +112,8 @@ class RunListing:
         shown = None if self._filter is None else self._filter.mask(self.cosines, self.lit)
         session = self.rows.session
         if session.kept_back:
-            shown = session.seen if shown is None else shown & session.seen
+            of_seen = np.array([session.prompts_seen[run.prompt] for run in session.runs], np.bool_)
+            shown = of_seen if shown is None else shown & of_seen
         if self.only_lit:
             shown = self.lit if shown is None else shown & self.lit
         order = self.rows.order(self.sort, self.descending, shown, self.cosines, self.lit)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from srm_explorer.engine.analyses.captured import edited
+from srm_explorer.engine.analyses.registry import study_session
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.actors import idle_actors
 from srm_explorer.engine.execution.batches import BatchTask
@@ -372,3 +375,54 @@ def test_texts_whose_logits_are_no_numbers_are_named_first_wherever_they_are_rea
     line = session_warnings(session, None)[0]
     assert line.startswith(f"in {len(broken)} of {len(session.runs)} runs (2, 5, ")
     assert line in unit_warnings(session)
+
+
+def test_runs_whose_logits_are_no_numbers_are_in_no_analysis(lab: Lab) -> None:
+    """Neither all of a value, one of another, nor a baseline's: numbers are those of a session without these."""
+    texts = ("the man opened the door", "two", "if all are late", "she", "nobody")
+    lab.prompts(*(f"{begin} {text}" for text in texts for begin in ("So", "Now")))
+    session = lab.session(
+        lab.experiment({"site": MLP, "neurons": [3], "op": "clamp", "values": [-4, 4, 1e200]}, generation={"tokens": 3})
+    )
+    assert all(run.is_broken == (run.condition == 3) for run in session.runs)
+    broken = {run.index for run in session.runs if run.is_broken} | {9, 16}
+    runs = [dataclasses.replace(run, min_margin=math.nan) if run.index in broken else run for run in session.runs]
+    vectors = session.vectors()
+
+    def of_rows(rows: Sequence[int]) -> Session:
+        def part(column: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(column[row] for row in rows)
+
+        planes = [dataclasses.replace(p, x=part(p.x), y=part(p.y), norm=part(p.norm)) for p in session.planes]
+        return session.changed(
+            runs=tuple(runs[row] for row in rows),
+            planes=tuple(planes),
+            held={site: np.asarray(matrix)[list(rows)] for site, matrix in vectors.items()},
+            predictions={},
+            bands={},
+            sidecar=None,
+            path=None,
+            created=f"2026-01-01T00:00:{len(rows)}+00:00",  # each has a ledger of its own
+        )
+
+    whole = of_rows(range(len(runs)))
+    without = of_rows([row for row, run in enumerate(runs) if run.index not in broken])
+    few = {"permutations": 100}
+    studies: dict[str, dict[str, Any]] = {
+        "effects": {},
+        "collapse": {},
+        "dose": {"resamples": 100},
+        "bands": {"resamples": 100},
+        "pairs": few,
+        "finder": {**few, "groups": ["clamped", "baseline"]},
+        "planes": {},
+        "compare": {"resamples": 100, "groups": ["clamped", "baseline"]},
+        "ensemble": {"basis": ["mean(at=+4)", "mean(at=-4)", "mean(at=baseline)"]},
+    }
+    for study, arguments in studies.items():
+        found = [study_session(study, one, arguments) for one in (whole, without)]
+        if study in ("effects", "collapse"):
+            assert any("logits were NaN" in note for note in found[0]["tables"][0]["notes"])
+        tables = [[{**table, "notes": ()} for table in one.pop("tables", ())] for one in found]
+        np.testing.assert_equal(*tables, err_msg=study)
+        np.testing.assert_equal(*found, err_msg=study)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from srm_explorer.engine.analyses.effects import effects_study
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.positions import RowPositions
@@ -329,3 +330,23 @@ def test_a_scoring_stops_when_asked_to_and_leaves_the_session_alone(session: Ses
     with pytest.raises(Stopped):
         run_model_study("score", {}, session=session.path, base=session.path.parent, meter=Meter([listen], stop))
     assert session.path.read_bytes() == before
+
+
+def test_texts_on_which_logits_are_no_numbers_have_no_score_and_that_is_told(lab: Lab, tiny_gpt2: LoadedModel) -> None:
+    """What a run wrote by itself may be whole, and its value break the baseline's text all the same."""
+    site = "blocks.1.mlp.hook_post"
+    session = lab.session(lab.experiment({"site": site, "neurons": [3], "op": "clamp", "values": [2, 1e200]}))
+    found = effects_of(scored(session, tiny_gpt2))
+    assert found is not None
+    assert {mean.condition for mean in found.means} == {moves.condition for moves in found.moves} == {1}
+    whole = session.changed(runs=tuple(dataclasses.replace(run, min_margin=1.0) for run in session.runs))
+    again = scored(whole, tiny_gpt2)
+    found = effects_of(again)
+    assert found is not None
+    assert {moves.condition for moves in found.moves} == {1}
+    table = tables_in(effects_study(again, {}))[0]
+    prompts = len(session.prompts)
+    assert f"KL and log p: {prompts} of {2 * prompts} scored runs are left out" in " ".join(table.notes)
+    kl = {row[0]: row[[column.key for column in table.columns].index("kl")] for row in table.rows}
+    assert kl["+2"] is not None
+    assert kl["+1e+200"] is None

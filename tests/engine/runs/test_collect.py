@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,6 +94,15 @@ def test_units_are_measured_on_baseline_runs_alone(journal: JournalWriter) -> No
     assert reading.tokens == 6
     assert reading.mean == np.mean([0, 1, 3, 4, 6, 7])
     assert reading.quantile(1) == 7
+
+
+def test_units_are_measured_on_no_baseline_run_whose_logits_were_no_numbers(journal: JournalWriter) -> None:
+    with journal:
+        runs = [run(0), dataclasses.replace(run(3), min_margin=math.nan), run(6)]
+        journal.append_batch(0, runs, vectors_of([0, 3, 6]), receipt={"rows": 3})
+        (reading,) = measured_in(journal.reader)
+    assert reading is not None
+    assert reading.mean == np.mean([0, 1, 6, 7])
 
 
 def test_a_part_is_an_interrupted_session_of_what_is_there(journal: JournalWriter, tmp_path: Path) -> None:
