@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 from pydantic import PlainSerializer, PlainValidator
 
 from srm_explorer.engine.errors import SpecValueError, nearest
+from srm_explorer.engine.experiment.half_characters import joined, without_half
 from srm_explorer.engine.experiment.values import parse_values, shown
 
 Positions = Literal["all", "prompt", "last", "predicting", "generated"]
@@ -191,12 +192,13 @@ def _occurrences(text: str, pieces: Sequence[str]) -> list[range]:
     """The runs of tokens whose texts together are the text."""
     spans: list[range] = []
     for begin in range(len(pieces)):
-        joined = ""
+        there = ""
         for end in range(begin, len(pieces)) if pieces[begin] else ():
-            joined += pieces[end]
-            if joined == text:
+            there = joined(there + pieces[end])
+            if there == text:
                 spans.append(range(begin, end + 1))
-            if len(joined) >= len(text) or not text.startswith(joined):
+            whole = without_half(there)
+            if len(whole) >= len(text) or not text.startswith(whole):
                 break
     return spans
 

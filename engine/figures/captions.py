@@ -42,8 +42,8 @@ _UNITS = {"raw": "", "sigma": " σ", "quantile": " quantile", "norm": " norm"}
 def token_caption(token: int, text: str | None) -> str:
     """A token as a table has it: its text quoted, controls as their codes; "#198" where it has none that is known.
 
-    Half a character, as byte tokens are, says nothing, nor does what stands for an id beyond all tokens, "[50300]" (a
-    model's vocabulary may be padded): the number does.
+    What stands for an id beyond all tokens, "[50300]" (a model's vocabulary may be padded), says nothing, nor does what
+    was kept of half a character before its bytes were: the number does.
     """
     return repr(text) if text and "\ufffd" not in text and text != f"[{token}]" else f"#{token}"
 

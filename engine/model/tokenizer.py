@@ -6,6 +6,7 @@ import functools
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from transformers import AutoTokenizer
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.fields import Bos
+from srm_explorer.engine.experiment.half_characters import joined, written
 from srm_explorer.engine.model.hub import fetch_model
 from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.prompts.prompt_set import shown
@@ -273,17 +275,40 @@ class Tokenizer:
         return "".join(parts)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Return the text of each id as it stands behind another: a space that begins a word is part of it."""
+        """Return the text of each id as it stands behind another: a space that begins a word is part of it.
+
+        Of an id that begins or ends within a character, what is none is shown as its bytes, `<0xF0><0x9F>`: joined,
+        see `half_characters.joined`, they are the text again.
+        """
+        pieces = self._decoded_pieces(ids)
+        return [
+            written(self._bytes(token, text)) if LOST in text else text for token, text in zip(ids, pieces, strict=True)
+        ]
+
+    def _bytes(self, token: int, text: str) -> bytes:
+        """What an id adds to the bytes of a text; `text` is what it is decoded to behind another."""
+        if LOST not in text:
+            return text.encode()
+        name: object = self.raw.convert_ids_to_tokens(token)
+        if isinstance(name, bytes):
+            return name
+        if byte := re.fullmatch("<0x([0-9A-F]{2})>", str(name)):
+            return bytes.fromhex(byte[1])
+        known = _byte_alphabet()
+        return bytes(known[sign] for sign in str(name)) if known.keys() >= set(str(name)) else text.encode()
+
+    def _decoded_pieces(self, ids: Sequence[int]) -> list[str]:
         if not ids:
             return []
-        before = self.decode(ids[:1])
-        # Alone, a token of some tokenizers loses its space.
-        pairs = [self.decode([ids[0], token]) for token in ids[1:]]
+        # Alone, a token of some tokenizers loses its space; behind half a character, what it adds cannot be told.
+        first = next((token for token in ids if LOST not in self.decode([token])), None)
+        before = "" if first is None else self.decode([first])
+        pairs = [self.decode([token] if first is None else [first, token]) for token in ids[1:]]
         behind = [
             pair.removeprefix(before) if pair.startswith(before) else self.decode([token])
             for token, pair in zip(ids[1:], pairs, strict=True)
         ]
-        return [before, *behind]
+        return [self.decode(ids[:1]), *behind]
 
     def piece(self, token: int) -> str:
         """Return the text of one id as it stands behind another; see `pieces`."""
@@ -293,8 +318,24 @@ class Tokenizer:
         """Return what ids add to a text: alone, those of some tokenizers lose the space that they begin with."""
         last = list(before[-1:])
         start, whole = self.decode(last), self.decode([*last, *ids])
-        is_whole = whole.startswith(start) and not start.endswith("\ufffd")
+        is_whole = whole.startswith(start) and not start.endswith(LOST)
         return whole.removeprefix(start) if is_whole else self.decode(ids)
+
+    def shown(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """The same for people: bytes of no whole character as `pieces` has them; the text of a run is as decoded."""
+        text, last = self.continuation(before, ids), list(before[-1:])
+        return text if LOST not in text else joined("".join(self.pieces([*last, *ids])[len(last) :]))
+
+    def character(self, ids: Sequence[int], at: int) -> range:
+        """The places of the ids that make a character together with the one at a place, that alone where it is whole.
+
+        A character has four bytes at most, and so as many ids.
+        """
+        begins = range(at, max(-1, at - _MOST_IDS), -1)
+        ends = range(at + 1, min(len(ids), at + _MOST_IDS) + 1)
+        spans = [range(begin, end) for begin in begins for end in ends if end - begin <= _MOST_IDS]
+        whole = (span for span in sorted(spans, key=len) if LOST not in self.decode(ids[span.start : span.stop]))
+        return next(whole, range(at, at + 1))
 
     def token_id(self, text: str) -> int:
         """Find the one id whose text, behind another token, is exactly this, spaces included.
@@ -326,7 +367,11 @@ class Tokenizer:
             start = self._bare(before) if before else []
             ids = self._bare(before + text)
             rest = ids[len(start) :]
-            if ids[: len(start)] == start and rest and "".join(self.pieces([self._bare("a")[-1], *rest])[1:]) == text:
+            if (
+                ids[: len(start)] == start
+                and rest
+                and joined("".join(self.pieces([self._bare("a")[-1], *rest])[1:])) == text
+            ):
                 known.append(rest)
         return known
 
@@ -335,6 +380,23 @@ class Tokenizer:
         backend = getattr(self.raw, "backend_tokenizer", None)
         state = backend.to_str() if backend is not None else json.dumps(self.raw.get_vocab(), sort_keys=True)
         return hashlib.sha256(state.encode()).hexdigest()
+
+
+LOST = "\ufffd"
+"""Stands, in what ids are decoded to, for bytes that make no whole character."""
+
+_MOST_IDS = 4
+
+
+@functools.cache
+def _byte_alphabet() -> dict[str, int]:
+    """The byte that each letter of a byte-level vocabulary stands for (Radford et al. 2019).
+
+    Signs that Latin-1 can print stand for themselves; the other bytes, in order, are those from U+0100 on.
+    """
+    printed = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printed]
+    return {chr(byte): byte for byte in printed} | {chr(256 + at): byte for at, byte in enumerate(others)}
 
 
 _BEFORE = 12

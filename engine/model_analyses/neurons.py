@@ -317,7 +317,7 @@ class _Places:
     def token(self, text: int, position: int) -> str:
         """The token as text."""
         ids = self._texts.read[text].ids
-        return self._tokenizer.continuation(ids[:position], ids[position : position + 1])
+        return self._tokenizer.shown(ids[:position], ids[position : position + 1])
 
     def short(self, number: int) -> str:
         """The token and its position: '" door" at 4'."""
@@ -325,13 +325,15 @@ class _Places:
         return f'"{self.token(text, position)}" at {position}'
 
     def context(self, text: int, position: int) -> str:
-        """The text around a token, which is marked."""
+        """The text around a token, which is marked; the character, where it takes several tokens."""
         ids = self._texts.read[text].ids
-        before = self._tokenizer.decode(ids[:position])
-        after = self._tokenizer.continuation(ids[: position + 1], ids[position + 1 :])
+        marked = self._tokenizer.character(ids, position)
+        before = self._tokenizer.decode(ids[: marked.start])
+        after = self._tokenizer.shown(ids[: marked.stop], ids[marked.stop :])
         before = f"…{before[-BEFORE:]}" if len(before) > BEFORE else before
         after = f"{after[:AFTER]}…" if len(after) > AFTER else after
-        return f"{before}«{self.token(text, position)}»{after}"
+        inside = self._tokenizer.shown(ids[: marked.start], ids[marked.start : marked.stop])
+        return f"{before}«{inside}»{after}"
 
 
 def _texts(settings: StudyArguments, session: Session | None, model: LoadedModel) -> Texts | None:

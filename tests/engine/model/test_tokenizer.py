@@ -14,9 +14,11 @@ from transformers import PreTrainedTokenizerFast
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.experiment.half_characters import joined
+from srm_explorer.engine.experiment.positions import TokenChoice, find_positions
 from srm_explorer.engine.figures.captions import token_caption
 from srm_explorer.engine.model.load import LoadedModel, load_model
-from srm_explorer.engine.model.tokenizer import Feeding, Tokenizer
+from srm_explorer.engine.model.tokenizer import LOST, Feeding, Tokenizer
 
 END = 599
 
@@ -237,6 +239,41 @@ def test_ids_in_a_gap_between_tokens_are_shown_as_numbers_and_tokens_behind_it_a
     raw = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="</s>")
     tokenizer = Tokenizer(raw, frozenset([8]), n_vocab=9)
     assert [tokenizer.piece(token) for token in (1, 5, 7, 8, 9)] == [" yes", "[5]", " no", " </s>", "[9]"]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(min_size=1, max_size=12).filter(lambda text: "<0x" not in text))
+def test_tokens_that_are_no_whole_characters_are_their_bytes_which_join_to_the_text(
+    tiny_gpt2: LoadedModel, text: str
+) -> None:
+    tokenizer = tiny_gpt2.tokenizer
+    ids = tokenizer.encode(text, prepend_bos=False)
+    pieces = tokenizer.pieces(ids)
+    assert joined("".join(pieces)) == text
+    assert find_positions(TokenChoice(text), pieces).at == tuple(range(len(ids)))
+    for at in range(len(ids)):
+        there = tokenizer.character(ids, at)
+        assert at in there
+        shown = tokenizer.decode(ids[there.start : there.stop])
+        assert shown == joined("".join(pieces[there.start : there.stop]))
+        assert LOST not in shown.replace(LOST if LOST in text else "", "")
+
+
+def test_bytes_are_shown_alike_whatever_a_vocabulary_calls_them(tiny_gpt2: LoadedModel) -> None:
+    byte_level = tiny_gpt2.tokenizer
+    ids = byte_level.encode("a😀", prepend_bos=False)
+    assert byte_level.pieces(ids)[-4:] == ["<0xF0>", "<0x9F>", "<0x98>", "<0x80>"], "it knows no emoji"
+    assert byte_level.piece(ids[-1]) == "<0x80>"
+    assert byte_level.shown(ids[:-2], ids[-2:]) == "<0x98><0x80>"
+    assert byte_level.continuation(ids[:-2], ids[-2:]) == byte_level.decode(ids[-2:]), "a run's text stays as decoded"
+    assert token_caption(ids[-1], byte_level.piece(ids[-1])) == "'<0x80>'"
+    named = {f"<0x{byte:02X}>": at for at, byte in enumerate("😀".encode())}
+    backend = Backend(models.BPE({**named, "a": 4, LOST: 5, "\u2581": 6}, [], byte_fallback=True, unk_token=LOST))
+    backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    fallback = Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend), frozenset())
+    assert fallback.pieces([4, 0, 1, 2, 3, 5]) == ["a", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>", LOST]
+    assert fallback.character([4, 0, 1, 2, 3, 4], 2) == range(1, 5)
+    assert fallback.character([4, 0, 1, 4], 2) == range(2, 3)
 
 
 def test_an_id_beyond_the_model_is_refused_wherever_it_comes_from(tiny_gpt2: LoadedModel) -> None:
