@@ -352,6 +352,8 @@ def parse_json(source: Source) -> list[Prompt]:
             return _broken(source, 1, what, f'write its prompts as a list, ["…", "…"]{one}')
         if key in lists and not turns_of(lists[key]):
             items = _rows_of(lists, key, is_table=key == source.prompt_field(record))
+            if all(isinstance(record[name], list) for name in lists) and record is value:
+                _tell_lists(source, lists, key, is_table=items is not lists[key])
             places = dict(_members(text, start))
             offsets = [at for _, at in _members(text, places.get(key, places.get("data", start)))]
     prompts: list[Prompt] = []
@@ -404,6 +406,25 @@ def _rows_of(lists: Mapping[str, list[object]], key: str, *, is_table: bool) -> 
     if not is_table or len(columns) < 2:
         return lists[key]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _tell_lists(source: Source, lists: Mapping[str, list[object]], key: str, *, is_table: bool) -> None:
+    """Say what became of the lists beside the one that holds the prompts: they might be sets of prompts too."""
+    rows = {name: held for name, held in lists.items() if is_table and len(held) == len(lists[key])}
+    if left := [name for name, held in lists.items() if held and name != key and name not in rows]:
+        what = f"only the list {shown(key)} is read, and not {shown(', '.join(left), 80)}"
+        source.report(1, what, "give each set of prompts a file, and write factors into records, [{…}, …]")
+    if texts := [name for name, held in rows.items() if name != key and _are_prompts(held)]:
+        what = (
+            f"lists of one length are a table: {shown(', '.join(texts), 80)} holds no prompts, but what goes with each"
+        )
+        source.report(1, what, "give each set of prompts a file")
+
+
+def _are_prompts(held: Sequence[object]) -> bool:
+    """Whether items may well be prompts: no two alike, and of three words and more."""
+    texts = [item for item in held if isinstance(item, str) and not isinstance(item, _Number)]
+    return len(set(texts)) == len(held) > 1 and sum(len(text.split()) for text in texts) >= 3 * len(texts)
 
 
 def _broken(source: Source, line: int, what: str, remedy: str) -> list[Prompt]:

@@ -426,3 +426,35 @@ def test_lines_of_a_text_with_labels_or_ends_of_texts_are_read_with_a_warning(tm
         ("* Once.\n* Twice.\n", "YAML, or a list"),
     ):
         assert [what for _, what in warnings(read(tmp_path, content, "set.txt")) if says in what]
+
+
+SETS = {"animals": ["The cat sat on it", "A dog ran off"], "tools": ["Take the hammer now", "Use a saw for it"]}
+
+
+@pytest.mark.parametrize("more", [[], ["One more of these"]])
+@pytest.mark.parametrize(
+    ("name", "column"), [("animals", None), ("animals", "animals"), ("prompt", None), ("prompts", None)]
+)
+def test_sets_of_prompts_in_one_file_are_refused_or_what_is_read_of_them_is_told(
+    tmp_path: Path, name: str, column: str | None, more: list[str]
+) -> None:
+    """Lists of one length may be a table's columns: those of sentences may be another set."""
+    sets = {name: SETS["animals"], "tools": [*SETS["tools"], *more]}
+    column = column and name
+    got = read(tmp_path, json.dumps(sets), "set.json", column)
+    if name == "animals" and column is None:
+        assert "the object has several lists: `animals, tools`" in fatal(got)[0]
+        return
+    assert texts(got) == SETS["animals"]
+    ((line, told),) = warnings(got)
+    assert line == 1
+    if more or (name == "prompts" and column is None):
+        assert told.startswith(f"only the list `{name}` is read, and not `tools`; ")
+    else:
+        assert told.startswith("lists of one length are a table: `tools` holds no prompts")
+        assert [prompt.factors["tools"] for prompt in got.prompts] == SETS["tools"]
+
+
+def test_columns_of_a_table_that_are_no_sentences_are_not_remarked(tmp_path: Path) -> None:
+    table = {"prompt": SETS["animals"], "subject": ["the cat", "a dog"], "kind": ["small and soft today"] * 2}
+    assert warnings(read(tmp_path, json.dumps(table), "set.json")) == []
