@@ -29,6 +29,7 @@ from srm_explorer.engine.model import (
     load_model,
     self_test,
     set_threads,
+    settings_given_back,
 )
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.device_lock import device_lock
@@ -192,6 +193,7 @@ class Replay:
         return self.compared_vectors and not (self.survey and self.survey.why_not)
 
 
+@settings_given_back()
 def replay(
     session: Session, base: Path, *, listener: Callable[[Progress], None] | None = None, stop: StopSignal | None = None
 ) -> Replay:

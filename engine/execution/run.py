@@ -23,7 +23,7 @@ from srm_explorer.engine.execution.provenance import Provenance
 from srm_explorer.engine.execution.surveying import Surveying
 from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.model import WarmModel, backends, device_key, threads
+from srm_explorer.engine.model import WarmModel, backends, device_key, settings_given_back, threads
 from srm_explorer.engine.runs import resume
 from srm_explorer.engine.runs.collect import assemble_session, measured_in, not_finite, resolved_in
 from srm_explorer.engine.runs.controls import choose_controls, chosen_in, measured_sites
@@ -155,6 +155,7 @@ def freeze_controls(journal: JournalWriter, executor: Executor, shape: ModelShap
     return chosen
 
 
+@settings_given_back()
 def run_experiment(
     experiment: Experiment,
     base: Path,

@@ -19,6 +19,7 @@ from .device import describe_device as describe_device
 from .device import free_bytes as free_bytes
 from .device import release_memory as release_memory
 from .device import set_threads as set_threads
+from .device import settings_given_back as settings_given_back
 from .device import share_gpus as share_gpus
 from .device import threads as threads
 from .device import used_bytes as used_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,43 @@ def set_tf32(allowed: bool) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
+
+
+@contextmanager
+def settings_given_back() -> Generator[None]:
+    """Give back, as the block ends, how exact products were before it and on how many threads: both are the process's.
+
+    Whoever calls from a notebook may have set the first by torch's older names or by its newer ones, which it refuses
+    to tell by the older.
+    """
+    threads = torch.get_num_threads()
+    backends: Any = torch.backends
+    places: list[Any] = [getattr(backend, "matmul", None) for backend in (backends.cuda, backends.mkldnn)]
+    newer = [place for place in (*places, backends.cudnn) if hasattr(place, "fp32_precision")]
+    products, convolutions = _told(torch.get_float32_matmul_precision), _told(lambda: backends.cudnn.allow_tf32)
+    precisions = [place.fp32_precision for place in newer]
+    allowed = None if newer else backends.cuda.matmul.allow_tf32
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
+        if convolutions is not None:
+            backends.cudnn.allow_tf32 = convolutions
+        if allowed is not None:
+            backends.cuda.matmul.allow_tf32 = allowed
+        for place, precision in zip(newer, precisions, strict=True):
+            if place.fp32_precision != precision:
+                place.fp32_precision = precision
+
+
+def _told(ask: Callable[[], Any]) -> Any:
+    """What torch tells; None where it was set by newer names."""
+    try:
+        return ask()
+    except RuntimeError:
+        return None
 
 
 @contextmanager

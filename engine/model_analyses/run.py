@@ -15,7 +15,7 @@ from srm_explorer.engine.analyses.registry import Arguments, Findings, marked, t
 from srm_explorer.engine.errors import ExplorerError, did_you_mean, is_out_of_memory
 from srm_explorer.engine.execution.provenance import check_same_model, model_of
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.model import LoadedModel, WarmModel, device_key
+from srm_explorer.engine.model import LoadedModel, WarmModel, device_key, settings_given_back
 from srm_explorer.engine.model_analyses.neurons import (
     absolute_sets,
     directions_study,
@@ -62,6 +62,7 @@ MODEL_STUDIES = {
 """By name."""
 
 
+@settings_given_back()
 def run_model_study(
     name: str,
     arguments: Arguments,

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import srm_explorer as srm
 from srm_explorer.engine.analyses.dose import dose_study
@@ -52,11 +53,22 @@ def test_keywords_set_what_the_command_line_sets(tmp_path: Path) -> None:
     assert read_experiment("demo", overrides=as_overrides(fields)) == read_experiment("demo", overrides=texts)
 
 
-def test_a_run_is_that_of_the_command_and_is_opened_the_second_time(at_lab: Lab) -> None:
+@pytest.fixture
+def medium() -> Generator[Callable[[], bool]]:
+    """A notebook that allows products of less than float32; whether it still does."""
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield lambda: torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_a_run_is_that_of_the_command_and_is_opened_the_second_time(at_lab: Lab, medium: Callable[[], bool]) -> None:
     experiment = swept(at_lab)
     plain = at_lab.session(experiment, "plain")
     session = srm.run(experiment, session="again", progress=False)
     assert [run.text for run in session.runs] == [run.text for run in plain.runs]
+    assert medium()
     assert session.path == at_lab.path("again")
     file = at_lab.path("again").read_bytes()
     assert srm.run(experiment, session=at_lab.path("again"), progress=False).runs == session.runs

@@ -396,3 +396,45 @@ def test_a_model_at_hand_computes_as_it_was_asked_to_whatever_was_loaded_since(t
             assert torch.backends.cuda.matmul.allow_tf32 is mine.tf32
     finally:
         set_tf32(False)
+
+
+def test_what_a_notebook_allows_is_given_back_after_an_error_too_by_whatever_names_it_was_set() -> None:
+    """Each in a process of its own: torch refuses to tell by its older names what was set by its newer ones."""
+    code = """
+import os, sys, torch
+from srm_explorer.engine.model.device import set_threads, set_tf32, settings_given_back
+b = torch.backends
+ways = {
+    "as it is": lambda: None,
+    "medium": lambda: torch.set_float32_matmul_precision("medium"),
+    "older": lambda: setattr(b.cuda.matmul, "allow_tf32", True),
+    "newer": lambda: [setattr(place.matmul, "fp32_precision", "tf32") for place in (b.cuda, b.mkldnn)],
+    "all": lambda: setattr(b, "fp32_precision", "tf32"),
+}
+def told(ask):
+    try:
+        return ask()
+    except RuntimeError:
+        return "refused"
+def state():
+    places = (b.cuda.matmul, b.mkldnn.matmul, b.cudnn.conv, b.cudnn.rnn, b)
+    older = (torch.get_float32_matmul_precision, lambda: b.cuda.matmul.allow_tf32, lambda: b.cudnn.allow_tf32)
+    return [p.fp32_precision for p in places], [told(ask) for ask in older], torch.get_num_threads()
+for name, way in ways.items():
+    if not (child := os.fork()):
+        way()
+        before = state()
+        try:
+            with settings_given_back():
+                set_tf32(False)
+                set_threads(before[2] + 1)
+                assert b.cuda.matmul.fp32_precision == b.mkldnn.matmul.fp32_precision == "ieee"
+                raise ZeroDivisionError
+        except ZeroDivisionError:
+            print(name, before == state() or (before, state()), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    ways = ("as it is", "medium", "older", "newer", "all")
+    assert done.stdout.splitlines() == [f"{way} True" for way in ways], done.stderr[-2000:]
