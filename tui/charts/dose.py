@@ -9,7 +9,7 @@ from srm_explorer.engine.figures import DoseFigure, DosePanel, DoseSeries
 from srm_explorer.engine.figures.dose import phase_pieces
 from srm_explorer.tui.charts.axes import band_outlines, bar, framed_pane, horizontal_ticks
 from srm_explorer.tui.charts.canvas import SOLID, Canvas, Pane, Stroke, trace
-from srm_explorer.tui.charts.labels import fit, legend_lines, one_line, warning_lines, write_block
+from srm_explorer.tui.charts.labels import fit, fit_title, legend_lines, one_line, warning_lines, write_block
 from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GRID, WARNING, GroupStyle, styles_of
 from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.text import wrapped
@@ -29,7 +29,7 @@ def paint_dose(figure: DoseFigure, width: int, height: int) -> Picture:
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a dose chart", width, height)
     canvas = Canvas(width, height)
-    canvas.text(0, 0, fit(figure.title, width), BOLD)
+    canvas.text(0, 0, fit_title(figure.title, width), BOLD)
     styles = styles_of(figure.legend)
     lines = legend_lines(figure.legend, styles, width, max(2, height // 8))
     warnings = warning_lines(figure.warnings, width, 2 if height >= ROOMY else 1)

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from srm_explorer.engine.figures import Axis, HistogramFigure, HistogramMark, count_of
 from srm_explorer.tui.charts.axes import framed_pane, horizontal_ticks
 from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, trace
-from srm_explorer.tui.charts.labels import fit, one_line
+from srm_explorer.tui.charts.labels import fit, fit_title, one_line
 from srm_explorer.tui.charts.palette import BOLD, FIXED, FRAME
 from srm_explorer.tui.charts.picture import Picture
 
@@ -29,7 +29,7 @@ def paint_histogram(figure: HistogramFigure, width: int, height: int) -> Picture
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a histogram", width, height)
     canvas = Canvas(width, height)
-    canvas.text(0, 0, fit(figure.title, width), BOLD)
+    canvas.text(0, 0, fit_title(figure.title, width), BOLD)
     lines = _mark_lines(figure, width, height // MARK_SHARE)
     x = figure.axis(max(3, min(9, width // 10)))
     area = Pane(0, 2, width, height - 4 - len(lines))

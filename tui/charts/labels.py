@@ -15,7 +15,7 @@ from srm_explorer.engine.figures import UNDETERMINED, LegendEntry, LegendRow
 from srm_explorer.tui.charts.canvas import Canvas, Pane, Trace
 from srm_explorer.tui.charts.palette import BOLD, FRAME, WARNING, GroupStyle
 from srm_explorer.tui.charts.picture import PLAIN, Picture
-from srm_explorer.tui.text import wrapped
+from srm_explorer.tui.text import broadest, cut_amid, wrapped
 
 Part = tuple[str, Style]
 """Part of a line, and how it looks."""
@@ -244,6 +244,25 @@ def _shorter(warning: str) -> list[str]:
     bare = BRACKETS.sub("", forms[-1])
     forms += [bare, bare.partition(", ")[0]]
     return [forms[0], *(f"{form} …" for form in dict.fromkeys(forms[1:]) if form != warning)]
+
+
+_BETWEEN = re.compile("( and )")
+LEAST_PART = 8
+"""Cells that a name has at least in a title."""
+
+
+def fit_title(title: str, width: int) -> str:
+    """A title as one line: where there is no room, names that begin it are cut in their middle, the longest first.
+
+    Many names begin alike; what is shown of them, behind a dot, is cut at its end as other texts are.
+    """
+    first, dot, rest = title.partition(" · ")
+    names, last = _BETWEEN.split(first), dot + rest
+    widths = [broadest(name) for name in names]
+    longest = max(widths)
+    while sum(min(name, longest) for name in widths) + broadest(last) > width and longest > LEAST_PART:
+        longest -= 1
+    return fit("".join(cut_amid(name, longest) for name in names) + last, width)
 
 
 def fit(text: str, width: int) -> str:

@@ -29,6 +29,7 @@ from srm_explorer.tui.charts.disc import (
 from srm_explorer.tui.charts.labels import (
     CurveLabel,
     fit,
+    fit_title,
     label_curves,
     legend_lines,
     one_line,
@@ -81,7 +82,7 @@ def paint_polar(figure: PolarFigure, width: int, height: int) -> Picture:
 
 
 def _finish(canvas: Canvas, layout: Layout, figure: DiscFigure, *, is_empty: bool) -> Picture:
-    canvas.text(0, 0, fit(figure.title, canvas.width), BOLD)
+    canvas.text(0, 0, fit_title(figure.title, canvas.width), BOLD)
     canvas.text(0, 1, fit(figure.radius_label, canvas.width), FRAME)
     said = "no finite run to draw" if is_empty else figure.dark if isinstance(figure, PolarFigure) else ""
     if said:

@@ -15,7 +15,7 @@ from rich.style import Style
 
 from srm_explorer.engine.figures import SurveyMapFigure, count_of, three_digits
 from srm_explorer.tui.charts.canvas import Canvas
-from srm_explorer.tui.charts.labels import fit, one_line
+from srm_explorer.tui.charts.labels import fit, fit_title, one_line
 from srm_explorer.tui.charts.palette import BOLD, FIXED, FRAME, GRID, foreground
 from srm_explorer.tui.charts.picture import Picture
 
@@ -49,7 +49,7 @@ def paint_survey_map(figure: SurveyMapFigure, width: int, height: int) -> Pictur
     if width < SMALLEST[0] or height < SMALLEST[1] or columns < 8 or lines < 1:
         return one_line("too small for a map", width, height)
     canvas = Canvas(width, height)
-    canvas.text(0, 0, fit(figure.title, width), BOLD)
+    canvas.text(0, 0, fit_title(figure.title, width), BOLD)
     across = figure.binned(columns)
     every = max(1, math.ceil(len(figure.rows) / lines))
     down = np.arange(0, len(figure.rows), every)

@@ -14,6 +14,7 @@ from srm_explorer.tui.charts.labels import (
     CurveLabel,
     Part,
     fit,
+    fit_title,
     label_curves,
     legend_lines,
     one_line,
@@ -41,7 +42,7 @@ def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, cursor
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a threshold chart", width, height)
     canvas = Canvas(width, height)
-    canvas.text(0, 0, fit(figure.title, width), BOLD)
+    canvas.text(0, 0, fit_title(figure.title, width), BOLD)
     right_caption = fit(f"{figure.right_label} (dotted)", width // 2) if figure.right else ""
     canvas.text(0, 1, fit(figure.dark or figure.left_label, width - cell_len(right_caption) - 1), FRAME)
     canvas.text(width - cell_len(right_caption), 1, right_caption, FRAME)

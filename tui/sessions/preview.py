@@ -15,7 +15,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.sessions.row import Row
-from srm_explorer.tui.text import wrapped
+from srm_explorer.tui.text import cut_amid, wrapped
 from srm_explorer.tui.widgets.chart import PictureView
 from srm_explorer.tui.widgets.table_render import fit, one_line
 
@@ -30,6 +30,8 @@ ROOMY = 14
 SHARE, LEAST, MOST = 0.35, 10, 18
 """Of the screen's lines, how many the preview has where the list needs the others, and between what."""
 KEPT = 32
+TITLE_EDGES = 4
+"""Cells of the line above that the name does not have."""
 
 
 class SessionPreview(Horizontal):
@@ -110,7 +112,8 @@ class SessionPreview(Horizontal):
         self._background.run(read, take, key="read")
 
     def _paint(self, name: str, preview: Preview) -> None:
-        self.border_title = Content(one_line(name))
+        room = max(0, self.size.width - TITLE_EDGES)
+        self.border_title = Content(cut_amid(one_line(name), room, glyphs_of(self.app).ellipsis))
         self.query_one("#preview-facts", Static).update(self._facts(preview))
         self.query_one(PictureView).show(preview.chart)
 
