@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +15,27 @@ from srm_explorer.engine.session.session import PromptRecord, RunRecord, Session
 from srm_explorer.engine.stats.text import near_duplicates
 
 UNIT_FACTOR = "core_id"
+
+
+Told = TypeVar("Told")
+
+
+def once(ask: Callable[[Session], Told]) -> Callable[[Session], Told]:
+    """Have what is asked of a session worked out once, since a session never changes; arrays are not to be written."""
+    name = f"_{ask.__name__}"
+
+    @functools.wraps(ask)
+    def told(session: Session) -> Told:
+        known = vars(session)
+        if name not in known:
+            answer = ask(session)
+            for part in cast("tuple[object, ...]", answer if isinstance(answer, tuple) else (answer,)):
+                if isinstance(part, np.ndarray):
+                    part.setflags(write=False)
+            known[name] = answer
+        return known[name]
+
+    return told
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +56,7 @@ class Units:
         return len(self.names)
 
 
+@once
 def units_of(session: Session) -> Units:
     """Find the units of a session's runs: `prompt_units`."""
     of_prompt = prompt_units(session.prompts)
@@ -110,6 +134,7 @@ def seen_units(session: Session) -> int:
     return len(np.unique(units_of(session).of_run[session.seen]))
 
 
+@once
 def baseline_of(session: Session) -> NDArray[np.int64]:
     """[run] place of the baseline run of the same prompt and sample; -1 where it is not there, or broken."""
     bases = {
@@ -143,6 +168,7 @@ class ChangedUnits:
         return f"text changed in {self.changed:,} of {self.units:,} unit{'' if self.units == 1 else 's'}"
 
 
+@once
 def changed_texts(session: Session) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """[run] whether its token ids differ from its baseline's, and [run] whether that can be told.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +28,8 @@ from srm_explorer.engine.stats.spotlight import STRICT, directions
 PSEUDO_UNITS = 4.0
 # Resamples at a time: their product with 1,440 points stays in the processor's cache.
 CHUNK = 256
+# Changes of counts times resamples held at a time: 8 MB, which is near the processor.
+CHANGED_AT_A_TIME = 2_000_000
 # Cosines held at a time while runs are compared with every angle: 16 MB.
 LIT_AT_A_TIME = 2_000_000
 
@@ -113,8 +117,12 @@ def share_bands(
         varied[moves] = _variance(influence, strata)
         middle[points], spread[points] = _with_pseudo_units(share[points], varied, n)
         if moves.any():
-            influence /= spread[points][moves]
-            largest[:, curve : curve + 1] = _largest(influence, weights, scale, 1)
+            changes = _Changes.of(part.sums[:, points])
+            if changes is None:
+                influence /= spread[points][moves]
+                largest[:, curve : curve + 1] = _largest(influence, weights, scale, 1)
+            else:
+                largest[:, curve] = changes.largest(weights, scale * runs, share[points], spread[points], moves)
     critical = _critical(largest, strata, level)
     half = np.repeat(critical, len(share) // curves) * spread
     low, high = np.minimum(middle, share) - half, np.maximum(middle, share) + half
@@ -238,6 +246,76 @@ def _largest(
         shaped = product.reshape(len(product), curves, -1)
         largest[rows] = np.maximum(shaped.max(axis=2), -shaped.min(axis=2))
     return largest
+
+
+FEW_CHANGES = 0.1
+"""Share of a table's entries that change from point to point, up to which sums go from change to change."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Changes:
+    """Where the counts of a curve change from a point to the next: a run is lit on an arc, and changes at its two ends.
+
+    So the sum of any units' counts, at every point, is a running sum of what these change: `_largest` is the reference,
+    which multiplies all points of all units.
+
+    Attributes:
+        unit: [change] by point.
+        by: [change] whole numbers.
+        point: [k] the points at which any unit changes, ascending.
+        first: [k] place of each one's first change.
+        length: of the curve.
+    """
+
+    unit: NDArray[np.int64]
+    by: NDArray[np.float32]
+    point: NDArray[np.int64]
+    first: NDArray[np.int64]
+    length: int
+
+    @classmethod
+    def of(cls, counts: NDArray[np.float64]) -> Self | None:
+        """Of [unit, point] whole numbers; None where most of them change."""
+        changes = np.diff(counts, axis=1, prepend=0.0).T
+        at, unit = np.nonzero(changes)
+        if at.size > FEW_CHANGES * counts.size:
+            return None
+        point, first = np.unique(at, return_index=True)
+        return cls(unit, changes[at, unit].astype(np.float32), point, first, counts.shape[1])
+
+    def largest(
+        self,
+        weights: NDArray[np.float32],
+        totals: NDArray[np.float64],
+        share: NDArray[np.float64],
+        spread: NDArray[np.float64],
+        moves: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """[resample] the largest |share in the resample - share| / spread over the points that move.
+
+        Args:
+            weights: [resample, unit] whole numbers: their sums are exact in float32.
+            totals: [resample] runs in each.
+            share: [point] of all units.
+            spread: [point].
+            moves: [point].
+        """
+        largest = np.empty(len(weights))
+        inverse, centre = _inverse(totals), share.astype(np.float32)[:, None]
+        scale = np.where(moves, 1 / spread, 0.0).astype(np.float32)[:, None]
+        step = max(1, CHANGED_AT_A_TIME // max(1, len(self.unit)))
+        for start in range(0, len(weights), step):
+            rows = slice(start, start + step)
+            own = np.ascontiguousarray(weights[rows].T)
+            lit = np.zeros((self.length, own.shape[1]), np.float32)
+            lit[self.point] = np.add.reduceat(own[self.unit] * self.by[:, None], self.first, axis=0)
+            np.cumsum(lit, axis=0, out=lit)
+            lit *= inverse[rows]
+            # A resample without a run of the group deviates by nothing.
+            lit -= np.where(inverse[rows] > 0, centre, 0.0)
+            lit *= scale
+            largest[rows] = np.maximum(lit.max(axis=0), -lit.min(axis=0))
+        return largest
 
 
 def _inverse(scale: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -70,7 +70,7 @@ class PublishedRule:
         for k in range(2, min(self.longest, n // 2) + 1):
             if most * k / n < self.repeated:
                 continue
-            most = max(Counter(text[at : at + k] for at in range(n - k + 1)).values())
+            most = max(Counter([text[at : at + k] for at in range(n - k + 1)]).values())
             if most > 1 and most * k / n >= self.repeated:
                 return True
         return _is_symbols(text, self.alphanumeric, self.symbols)

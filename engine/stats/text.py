@@ -51,7 +51,7 @@ def token_entropy(tokens: Sequence[Hashable]) -> float:
 
 def longest_run(tokens: Sequence[Hashable]) -> int:
     """How often, at most, one token stands in a row; 0 for an empty text."""
-    return max((sum(1 for _ in same) for _, same in groupby(tokens)), default=0)
+    return max((len(list(same)) for _, same in groupby(tokens)), default=0)
 
 
 def text_metrics(tokens: Sequence[Hashable]) -> dict[str, float]:

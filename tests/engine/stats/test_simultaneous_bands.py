@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from srm_explorer.engine.stats import bands
 from srm_explorer.engine.stats.bands import difference_bands, share_bands, sup_t_band, unit_counts
 from srm_explorer.engine.stats.resampling import (
     UnitTotals,
@@ -54,6 +55,23 @@ def test_the_critical_value_is_that_of_a_plain_loop_over_resamples() -> None:
     half = np.repeat(critical, 24) * spread
     np.testing.assert_allclose(band[0], np.clip(np.minimum(share, middle) - half, 0, 1), atol=2e-6)
     np.testing.assert_allclose(band[1], np.clip(np.maximum(share, middle) + half, 0, 1), atol=2e-6)
+
+
+@pytest.mark.parametrize("each", [1, 3])
+@pytest.mark.parametrize("level", [0.3, -0.2, 0.69])
+def test_a_band_by_changes_is_that_of_all_points_of_all_units(
+    each: int, level: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few runs are lit at the highest, nearly all at the lowest; some units have no run, some resamples one alone."""
+    xy, of_run = runs(24, each, seed=3)
+    kept = of_run % 5 > 0
+    totals = unit_counts(xy[kept], of_run[kept], 24, (level, 0.1), 720)
+    stratum = np.arange(24) % 3
+    assert bands._Changes.of(totals.sums[:, :720]) is not None  # pyright: ignore[reportPrivateUsage]
+    by_changes = share_bands(totals, stratum, 2, resamples=500)
+    monkeypatch.setattr(bands, "FEW_CHANGES", -1.0)
+    assert bands._Changes.of(totals.sums) is None  # pyright: ignore[reportPrivateUsage]
+    np.testing.assert_allclose(by_changes, share_bands(totals, stratum, 2, resamples=500), atol=2e-6)
 
 
 def test_a_curve_that_no_run_lights_leaves_the_others_as_they_are_alone() -> None:
