@@ -112,7 +112,8 @@ def pack_session(session: Session | Path | str, file: Path | str | None = None) 
 
     Args:
         session: itself as it was loaded, its .json file, or its name.
-        file: the archive; by default "<name>.srm.zip" in the working folder. One that is there is never replaced.
+        file: the archive; by default "<name>.srm.zip" in the working folder. One that is there is never replaced, and
+            does where it is what would be written.
 
     Raises:
         ExplorerError: the session is not saved (a run may be going on), or damaged; its vectors were altered; the
@@ -129,8 +130,9 @@ def pack_session(session: Session | Path | str, file: Path | str | None = None) 
     file = paths.absolute(paths.expanded(file or f"{stem_of(path)}{ENDING}"))
     if paths.is_folder(file):
         raise ExplorerError("a folder has this name", where=str(file), remedy="name a file in it")
-    if os.path.lexists(file):
-        raise ExplorerError("there is such a file already", where=str(file), remedy="name another one")
+    taken = os.path.lexists(file)
+    if taken and not paths.is_file(file):
+        raise _file_taken(file)
     with contextlib.ExitStack() as opened:
         with folder_lock(path.parent):
             # What is open stays as it is: a save puts another file under the name.
@@ -145,7 +147,14 @@ def pack_session(session: Session | Path | str, file: Path | str | None = None) 
             except OSError as error:
                 what = f"cannot be read: {(error.strerror or str(error)).lower()}"
                 raise ExplorerError(what, where=str(path), remedy="check its permissions") from error
-        write_atomic(file, lambda archive: _write(archive, stem_of(path), packed, files))
+        archive = _draft(file) if taken else file
+        try:
+            write_atomic(archive, lambda to: _write(to, stem_of(path), packed, files))
+            if taken and (archive.stat().st_size, sha256_of(archive)) != (file.stat().st_size, sha256_of(file)):
+                raise _file_taken(file)
+        finally:
+            if taken:
+                archive.unlink(missing_ok=True)
     return Packed(file, packed, file.stat().st_size, tuple(_notes(packed, VECTORS in files, run)))
 
 
@@ -153,7 +162,7 @@ def unpack_session(file: Path | str, path: Path | str | None = None, *, folder: 
     """Check an archive and save the session that is in it, byte for byte under the name it had.
 
     Nothing is there before all of it was checked; killed at any instant, no session is there in part. Another session
-    is never replaced.
+    is never replaced; one that is there just so is what was asked for.
 
     Args:
         file: the archive.
@@ -172,23 +181,40 @@ def unpack_session(file: Path | str, path: Path | str | None = None, *, folder: 
         target = paths.absolute(target)
         with _named(target.parent):
             target = target if path is not None else renamed_path(target, manifest.name)
-            refuse_taken(target)
+            if not paths.is_file(target):
+                refuse_taken(target)
         content = _read(archive, SESSION, manifest, file)
         ledger = _read(archive, LEDGER, manifest, file) if LEDGER in manifest.members else b""
         session = _session(content, manifest, file)
-        draft = target.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(6)}")
+        draft = _draft(target)
+        if stem_of(target) != manifest.name:
+            sidecar = session.sidecar
+            if sidecar is not None:
+                sidecar = dataclasses.replace(sidecar, file=f"{stem_of(target)}.safetensors")
+            session = session.changed(name=stem_of(target), sidecar=sidecar)
+            content = session_bytes(session)
+        session = session.changed(path=target)
         try:
-            if VECTORS in manifest.members:
-                _check_room(manifest, target)
-                write_atomic(draft, lambda to: _copy(archive, VECTORS, manifest, file, to))
-            placed = _place(session, target, draft, content, ledger, is_same=stem_of(target) == manifest.name)
+            if not _is_there(session, content, VECTORS in manifest.members):
+                if VECTORS in manifest.members:
+                    _check_room(manifest, target)
+                    write_atomic(draft, lambda to: _copy(archive, VECTORS, manifest, file, to))
+                _place(session, target, draft, content, ledger)
         except OSError as error:
             raise as_explorer_error(error, target) from error
         finally:
             with contextlib.suppress(OSError):
                 draft.unlink()
     is_whole = session.sidecar is None or VECTORS in manifest.members
-    return Packed(target, placed, file.stat().st_size, tuple(_notes(session, is_whole, None)))
+    return Packed(target, session, file.stat().st_size, tuple(_notes(session, is_whole, None)))
+
+
+def _file_taken(file: Path) -> ExplorerError:
+    return ExplorerError("there is another file of this name", where=str(file), remedy="name another one, or remove it")
+
+
+def _draft(file: Path) -> Path:
+    return file.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(6)}")
 
 
 def _path_of(session: Path | str) -> Path:
@@ -400,18 +426,31 @@ def _check_room(manifest: Manifest, target: Path) -> None:
         raise ExplorerError(what, where=str(target.parent), remedy="free some space, or name a path on another disk")
 
 
-def _place(session: Session, target: Path, draft: Path, content: bytes, ledger: bytes, *, is_same: bool) -> Session:
+def _is_there(session: Session, content: bytes, has_vectors: bool) -> bool:
+    """Whether a session is there already, byte for byte and with its vectors, as after an unpacking that was killed."""
+    path = session.path
+    if path is None or not paths.is_file(path):
+        return False
+    with folder_lock(path.parent):
+        if path.read_bytes() != content:
+            return False
+        try:
+            if has_vectors:
+                session.vectors_path()
+        except ExplorerError:
+            return False
+        settle(path.with_name(f"{stem_of(path)}.safetensors"), session.sidecar)
+        return True
+
+
+def _place(session: Session, target: Path, draft: Path, content: bytes, ledger: bytes) -> None:
     """Put what was checked where it belongs; the session's file last, so that it is whole once it is there."""
-    sidecar = session.sidecar
     final = target.with_name(f"{stem_of(target)}.safetensors")
-    if not is_same:
-        sidecar = None if sidecar is None else dataclasses.replace(sidecar, file=final.name)
-        content = session_bytes(session.changed(name=stem_of(target), sidecar=sidecar))
     with folder_lock(target.parent):
         with _named(target.parent):
             refuse_taken(target)
-        if sidecar is not None and draft.exists():
-            draft.replace(pending_sidecar(final, sidecar.sha256))
+        if session.sidecar is not None and draft.exists():
+            draft.replace(pending_sidecar(final, session.sidecar.sha256))
         kept = paths.ledger_file(target)
         # Lines that an unpacking which was cut short has left are not added again.
         known = set(kept.read_bytes().splitlines(keepends=True)) if kept.exists() else set[bytes]()
@@ -419,5 +458,4 @@ def _place(session: Session, target: Path, draft: Path, content: bytes, ledger: 
         if lines:
             append_whole(kept, b"".join(lines))
         write_atomic(target, content)
-        settle(final, sidecar)
-    return session.changed(name=stem_of(target), path=target, sidecar=sidecar)
+        settle(final, session.sidecar)

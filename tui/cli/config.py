@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any, Literal
 
 from srm_explorer.engine import ExplorerError, paths
@@ -31,11 +32,19 @@ def path_command() -> None:
 def init_command(overwrite: bool) -> None:
     """Write a file of all settings at their defaults; one that is there is replaced only where that was asked for."""
     file = settings_path()
-    if os.path.lexists(file) and not overwrite:
+    if os.path.lexists(file) and not overwrite and not _is_default(file):
         remedy = "edit it, or write the defaults over it with --overwrite"
         raise ExplorerError("there is a settings file already", where=str(file), remedy=remedy)
     write_atomic(file, TEMPLATE.encode())
     say(f"every setting at its default, in {visible(str(file))}")
+
+
+def _is_default(file: Path) -> bool:
+    """Whether a file is as it would be written, as after a call that was killed once it was there."""
+    try:
+        return file.read_bytes() == TEMPLATE.encode()
+    except OSError:
+        return False
 
 
 def schema_command(kind: Literal["session", "experiment", "settings"]) -> None:

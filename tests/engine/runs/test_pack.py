@@ -29,6 +29,7 @@ from srm_explorer.engine.session import (
     save_session,
     sessions_in,
 )
+from srm_explorer.engine.session.session import pending_sidecar
 from tests.engine.session.test_session_rename import VECTORS as ROWS
 from tests.engine.session.test_session_rename import a_session, die_at, holds_its_vectors, in_a_child, names
 
@@ -100,6 +101,7 @@ def test_by_default_it_has_its_name_in_the_sessions_folder_and_replaces_none(
 ) -> None:
     monkeypatch.setenv("SRM_EXPLORER_SESSIONS", str(tmp_path / "mine"))
     assert unpack_session(packed).path == tmp_path / "mine" / "storm.json"
+    save_session(load_session("storm").changed(notes="others"), tmp_path / "mine" / "storm.json")
     (tmp_path / "mine" / "calm.safetensors").write_bytes(b"mine")
     for name, taken in (("storm", "storm.json"), ("calm", "calm.safetensors")):
         with pytest.raises(ExplorerError, match=f"taken by {taken}; give it another with --session NAME"):
@@ -108,8 +110,34 @@ def test_by_default_it_has_its_name_in_the_sessions_folder_and_replaces_none(
     assert unpack_session(str(packed), "by name").path == pack_session("by name", tmp_path / "b.zip").session.path
     with pytest.raises(ExplorerError, match="a folder has this name; name a file in it"):
         pack_session("by name", tmp_path)
-    with pytest.raises(ExplorerError, match=r"there is such a file already; name another one"):
-        pack_session(tmp_path / "from" / "storm.json", packed)
+    before = packed.read_bytes()
+    with pytest.raises(ExplorerError, match="there is another file of this name; name another one, or remove it"):
+        pack_session("storm", packed)
+    assert packed.read_bytes() == before
+    assert not [name for name in names(tmp_path) if name.startswith(".tmp")]
+
+
+def test_the_same_command_once_more_finds_what_it_made(packed: Path, tmp_path: Path) -> None:
+    """As after a kill once the file was there, or after a doubt."""
+    source = tmp_path / "from" / "storm.json"
+    before = packed.stat()
+    again = pack_session(source, packed)
+    assert (again.path, again.size) == (packed, before.st_size)
+    assert packed.stat().st_mtime_ns == before.st_mtime_ns
+    assert names(tmp_path) == {"from", packed.name}
+    for name in ("storm", "calm"):
+        first = unpack_session(packed, tmp_path / "to" / f"{name}.json")
+        made = beside(first.path)
+        # Killed between the session's file and its vectors' name: they have the one that they wait under.
+        sidecar = first.session.sidecar
+        assert sidecar is not None
+        vectors = first.path.with_name(f"{name}.safetensors")
+        vectors.rename(pending_sidecar(vectors, sidecar.sha256))
+        assert unpack_session(packed, first.path) == first
+        assert beside(first.path) == made
+        vectors.write_bytes(b"others")
+        with pytest.raises(ExplorerError, match=f"taken by {name}.json"):
+            unpack_session(packed, first.path)
 
 
 def rewritten(packed: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None], **forge: Any) -> Path:

@@ -17,6 +17,7 @@ def test_a_file_is_written_with_every_setting_and_one_that_is_there_is_kept(srm:
     assert "(not there" in srm("config", "show").out
     assert srm("config", "init").status == 0
     assert settings_path().read_text() == TEMPLATE
+    assert srm("config", "init").status == 0, "what is there is what would be written"
     settings_path().write_text('theme = "light"\n')
     ended = srm("config", "init")
     assert ended.status == 1

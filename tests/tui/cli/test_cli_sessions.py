@@ -338,6 +338,9 @@ def test_a_session_goes_into_one_file_and_comes_out_of_it(
         f"storm: 7 runs packed into {tmp_path}/storm.srm.zip ({ended.out.split('(')[1]}",
     )
     assert ended.err == "srm-explorer: storm: 7 of 20 runs are finished and in it\n"
+    assert srm("sessions", "pack", "storm").out == ended.out, "once more: it is there"
+    assert srm("sessions", "unpack", "storm.srm.zip").status == 0, "so is this"
+    assert srm("sessions", "notes", "storm", "mine").status == 0
     ended = srm("sessions", "unpack", "storm.srm.zip")
     assert ended.status == 1
     assert ended.err.endswith("the name 'storm' is taken by storm.json; give it another with --session NAME\n")
