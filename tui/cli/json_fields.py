@@ -206,7 +206,7 @@ PRINTED: Mapping[str, Printed] = {
         "`sessions search`", {"folder": "of sessions", "sessions": f"{_ENTRY}, `place` and `excerpt` of what was found"}
     ),
     "trash": _printed(
-        "`sessions trash --list`",
+        "`sessions trash`",
         {"folder": "of the trash", "trash": "a record each: `name`, `trashed`, `from`, `size`, `files`, `path`"},
     ),
     "packed": _printed(
