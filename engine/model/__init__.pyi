@@ -51,6 +51,7 @@ from .warm import ModelKey as ModelKey
 from .warm import WarmModel as WarmModel
 from .warm import model_key as model_key
 from .weights import NeuronLogits as NeuronLogits
+from .weights import StreamLogits as StreamLogits
 from .weights import WeightCard as WeightCard
 from .weights import Weights as Weights
 from .weights import direct_logits as direct_logits

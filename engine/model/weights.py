@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
+from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.model.activations import ReadText, check_layer, check_neuron, stream_activations
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, decode
@@ -500,6 +501,55 @@ class NeuronLogits:
         every = np.hstack([activations, np.ones((len(activations), 1))])
         division = _scale(self.model, self.norm, every @ self.rows, centres=False)[:, None]
         return neurons, every @ self.adds - neurons, division
+
+
+@dataclass(frozen=True, eq=False)
+class StreamLogits:
+    """What the part of the residual stream that lies along some directions adds to the logits of some tokens.
+
+    The last norm's division is aside, and so is what later layers make of it: they leave it where it is, and add.
+
+    Attributes:
+        basis: [k, d_model] orthonormal, of the directions.
+        adds: [k, token] what a unit of each adds, see `direct_logits`.
+    """
+
+    basis: NDArray[np.float64]
+    adds: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, model: LoadedModel, site: Site, directions: NDArray[np.float64], tokens: Sequence[int]) -> StreamLogits:
+        """Calculate it.
+
+        Args:
+            site: of the residual stream.
+            directions: [direction, d_model] of any length.
+
+        Raises:
+            ExplorerError: the logits are not what a norm and a matrix make of the residual stream, or the next layer
+                does not only add to it, or has no plain MLP of which that can be told.
+        """
+        _check_direct(model)
+        _, sizes, rows = np.linalg.svd(directions, full_matrices=False)
+        basis = rows[sizes > 1e-9 * sizes[0]]
+        after = site.layer + (site.kind == "hook_resid_post")
+        if after < model.shape.n_layers and Writing.of(model, after, 0) is None:
+            what = f"layer {after} does more to the residual stream than add to it"
+            raise ExplorerError(what, where=model.name, remedy="look at the observed effect")
+        scalars = [getattr(block.original_component, "layer_scalar", None) for block in model.bridge.blocks[after:]]
+        factor = math.prod(float(one) for one in scalars if one is not None)
+        return cls(basis, factor * direct_logits(model, basis, tokens))
+
+    @property
+    def columns(self) -> None:
+        """All coordinates are needed."""
+
+    def split(
+        self, stream: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """As `NeuronLogits.split`, of [position, d_model]: nothing else is divided by anything else."""
+        along = stream @ self.basis.T @ self.adds
+        return along, np.zeros_like(along), np.ones((len(along), 1))
 
 
 def neuron_activations(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,10 +23,12 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.model import (
     Capture,
+    Edit,
     Forced,
     GivenText,
     LoadedModel,
     NeuronLogits,
+    StreamLogits,
     direct_logits,
     final_scale,
     logit_cap,
@@ -61,9 +63,10 @@ def token_ids(model: LoadedModel, tokens: str | Sequence[str]) -> tuple[tuple[st
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """Splits a change of logits into what changed neurons add and what comes of it, see `TokenReadings.parts`.
+    """Splits a change of logits into what was changed adds and what comes of it, see `TokenReadings.parts`.
 
-    With N what the neurons add to the logits of a residual stream r, R what the rest of it adds, both before the last
+    With N what the neurons, or the residual stream along the directions that are edited, add to the logits of a
+    residual stream r, R what the rest of it adds, both before the last
     norm divides by s, logits are (N + R) / s. Primed under an intervention: the change is N'/s' - N/s (direct), plus
     R (1/s' - 1/s) (by the norm), plus (R' - R) / s' (later layers, which is 0 if none comes after). Direct logit
     attribution with the norm's scale as it was: Elhage et al. 2021; nostalgebraist 2020. Where a norm follows W_out, it
@@ -71,27 +74,39 @@ class Attribution:
 
     Attributes:
         read: [d_model, token] what a unit of each coordinate of the last residual stream adds to logits.
-        written: by site, what its changed neurons add.
+        written: by site, what its changed neurons, or its changed directions, add.
     """
 
     model: LoadedModel
     read: Floats
-    written: dict[str, NeuronLogits]
+    written: Mapping[str, NeuronLogits | StreamLogits]
 
     @classmethod
-    def of(cls, session: Session, model: LoadedModel, ids: Sequence[int]) -> Attribution:
-        """Prepare it for the neurons that a session changes; ExplorerError, with the reason, where it cannot be."""
+    def of(cls, session: Session, model: LoadedModel, ids: Sequence[int], edits: Sequence[Edit]) -> Attribution:
+        """Prepare it for what a session changes; ExplorerError, with the reason, where it cannot be.
+
+        Args:
+            edits: of all rows.
+        """
+        read = direct_logits(model, np.eye(model.shape.d_model), ids)
+        sites = {edit.site for edit in session.spec.interventions}
+        if len(sites) == 1 and (site := Site.parse(next(iter(sites)))).kind.startswith("hook_resid"):
+            numbers = {number for edit in edits for number in edit.neurons}
+            along = [list(edit) for edit in {edit.direction for edit in edits if edit.direction}]
+            rows = np.array([*np.eye(model.shape.d_model)[sorted(numbers)].tolist(), *along], np.float64)
+            return cls(model, read, {str(site): StreamLogits.of(model, site, rows, ids)})
         neurons: dict[str, tuple[int, ...]] = {}
         for number, edit in enumerate(session.spec.interventions):
             if not (Site.parse(edit.site).is_mlp and edit.neurons):
-                what = f"interventions[{number}] changes no neurons of an MLP, but {edit.site}"
+                either = "neither neurons of an MLP nor one place of the residual stream"
+                what = f"interventions[{number}] changes {either}, but {edit.site}"
                 raise ExplorerError(what, remedy="look at the observed effect")
             known = neurons.get(edit.site, ())
             neurons[edit.site] = tuple(dict.fromkeys((*known, *edit.neurons)))
         written = {
             site: NeuronLogits.of(model, Site.parse(site).layer, numbers, ids) for site, numbers in neurons.items()
         }
-        return cls(model, direct_logits(model, np.eye(model.shape.d_model), ids), written)
+        return cls(model, read, written)
 
     def captures(self) -> list[Capture]:
         stream = Capture(f"blocks.{self.model.shape.n_layers - 1}.hook_resid_post", "tokens", "predicting")
@@ -151,15 +166,15 @@ def token_effects(
     """
     names, ids = token_ids(model, tokens)
     maker = maker_of(session, model)
-    attribution, reason = None, ""
-    try:
-        attribution = Attribution.of(session, model, ids)
-    except ExplorerError as error:
-        reason = error.what
     families, texts = _texts(session, ids, over)
     laid_out = maker.rows([run.index for runs in families for run in runs], session.resolved)
     edits = iter(row.edits for row in laid_out)
     settings = [tuple(next(edits) for _ in runs) for runs in families]
+    attribution, reason = None, ""
+    try:
+        attribution = Attribution.of(session, model, ids, [edit for row in laid_out for edit in row.edits])
+    except ExplorerError as error:
+        reason = error.what
     given = [GivenText(prompt, text, edited) for (prompt, text), edited in zip(texts, settings, strict=True)]
     captures = attribution.captures() if attribution is not None else []
     size, row_of = sum(map(len, families)), np.cumsum([0, *map(len, families)])

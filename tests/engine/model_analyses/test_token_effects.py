@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from srm_explorer.engine.analyses.effects_tokens import contrasts_of, token_list, token_tables
 from srm_explorer.engine.analyses.registry import tables_in
@@ -111,6 +112,52 @@ def test_in_the_last_layer_the_attribution_is_exact(families: ModuleType, lab: L
     assert np.abs(direct).max() > 0.1 * size
 
 
+@pytest.mark.parametrize("place", ["2.hook_resid_post", "1.hook_resid_post", "2.hook_resid_mid"])
+def test_what_is_changed_in_the_residual_stream_is_attributed_as_a_forward_pass_has_it(
+    lab: Lab, tiny_gpt2: LoadedModel, place: str
+) -> None:
+    """By hand on plain Hugging Face's last stream: the steered vector over the norm's division, times W_U."""
+    import torch
+
+    up, other = np.random.default_rng(2).normal(size=(2, tiny_gpt2.shape.d_model)).astype(np.float32)
+    save_file({"up": up, "other": other}, lab.folder / "d.safetensors")
+    edit = {"site": f"blocks.{place}", "direction": "d.safetensors#up", "op": "steer", "values": [-4, 7]}
+    session = lab.session(lab.experiment(edit))
+    found = read(session, tiny_gpt2)
+    assert found.parts is not None, found.without_parts
+    observed = (found.after - found.before)[:, 0]
+    direct, later = found.parts[:, 0], found.parts[:, 2]
+    np.testing.assert_allclose(found.parts.sum(axis=1), observed, atol=1e-9)
+    if place != "2.hook_resid_post":
+        assert np.abs(later).max() > 0.01 * np.abs(observed).max()
+        return
+    np.testing.assert_allclose(later, 0, atol=1e-9)
+    hf = tiny_gpt2.bridge.original_model
+    state = {name.replace("_original_component.", ""): one.double().numpy() for name, one in hf.state_dict().items()}
+    ends = ("ln_f.weight", "wte.weight")
+    gain, unembed = (next(one for name, one in state.items() if name.endswith(end)) for end in ends)
+    ids = [tiny_gpt2.tokenizer.token_id(token) for token in found.tokens]
+    unit = up / np.linalg.norm(up.astype(np.float64))
+    seen: list[Any] = []
+    hook = hf.transformer.ln_f.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, -1].numpy().copy()))
+    for at, index in enumerate(found.runs):
+        run = next(run for run in session.runs if run.index == index)
+        with torch.inference_mode():
+            hf(input_ids=torch.tensor([session.prompts[run.prompt].token_ids]))
+        stream = seen.pop()
+        both = [stream + value * unit for value in (0.0, session.conditions[run.condition].value or 0.0)]
+        own = [(one @ unit) * (unit - unit.mean()) * gain / np.sqrt(one.var() + 1e-5) for one in both]
+        np.testing.assert_allclose(direct[at], (own[1] - own[0]) @ unembed[ids].T, atol=1e-8)
+    hook.remove()
+
+
+def test_coordinates_of_the_residual_stream_are_attributed_like_directions(lab: Lab, tiny_gpt2: LoadedModel) -> None:
+    session = lab.session(lab.experiment({**CLAMP, "site": "blocks.2.hook_resid_post"}))
+    found = read(session, tiny_gpt2, over="text")
+    assert found.parts is not None, found.without_parts
+    np.testing.assert_allclose(found.parts[:, :2].sum(axis=1), (found.after - found.before)[:, 0], atol=1e-9)
+
+
 def test_below_the_last_layer_later_layers_have_their_say_and_the_parts_add_up(
     lab: Lab, tiny_gpt2: LoadedModel
 ) -> None:
@@ -160,7 +207,12 @@ def test_what_a_neuron_adds_is_what_is_calculated_by_hand(lab: Lab, tiny_gpt2: L
     ("name", "edit", "told"),
     [
         ("opt (350m)", {}, "more than a norm lies between"),
-        ("gpt2", {"site": "blocks.1.hook_resid_post", "neurons": [3]}, "changes no neurons of an MLP"),
+        (
+            "opt (350m)",
+            {"site": "blocks.0.hook_resid_post", "neurons": [3]},
+            "layer 1 does more to the residual stream",
+        ),
+        ("gpt2", {"site": "blocks.1.hook_attn_out", "neurons": [3]}, "changes neither neurons of an MLP nor"),
     ],
 )
 def test_what_cannot_be_attributed_says_why_and_is_observed_all_the_same(
