@@ -149,14 +149,14 @@ class ComparedSessions:
 
 _EFFECTS = (
     *table_columns("session::text; amplitude:A; amplitude_low:from; amplitude_high:to"),
-    *table_columns("changed:changed:percent; changed_low:from:percent; changed_high:to:percent"),
-    *table_columns("kl:KL nats; kl_low:from; kl_high:to"),
+    *table_columns("changed:changed:percent; changed_low:from:percent:1; changed_high:to:percent:1"),
+    *table_columns("kl:KL nats; kl_low:from::1; kl_high:to::1"),
     *table_columns("shift:shift::3; shift_low:from::3; shift_high:to::3; beyond:beyond arithmetic::4"),
     *table_columns("beyond_low:from::4; beyond_high:to::4; p::p:2; q::p:2; tested:p is of:text:5"),
     *table_columns("units::whole:2; done:what was done:text:6; plane::text:6; refused:not there:text"),
 )
 _AGAINST = table_columns(
-    "session::text; measure::text; difference; low:from; high:to; p::p; q::p:1; how::text; refused::text"
+    "session::text; measure::text; difference; low:from; high:to; p::p; q::p:2; how::text:1; refused::text"
 )
 
 

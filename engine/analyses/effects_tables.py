@@ -254,7 +254,7 @@ def text_table(pairs: PairedTexts) -> TableFigure | None:
     rated = any(effects.perplexity is not None for effects in pairs.effects.runs.values()) if pairs.effects else False
     columns = [
         *table_columns("value::text; runs::whole:1; tokens"),
-        *(TableColumn(key, title) for key, title in _METRICS),
+        *(TableColumn(key, title, keep=int(key == "distinct_1")) for key, title in _METRICS),
         *table_columns(
             "perplexity:perplexity; ended:ended at once:whole:2" if rated else "ended:ended at once:whole:2"
         ),
@@ -345,8 +345,8 @@ def collapse_table(pairs: PairedTexts) -> TableFigure | None:
     """Units harmed and rescued, a row a value; None where no text is known beside its baseline's."""
     columns = (
         *table_columns(
-            "value::text; units::whole:1; healthy::whole; harmed::whole; rescued::whole; "
-            "collapsed:both collapsed:whole; harmed_share:harmed of healthy:percent"
+            "value::text; units::whole:3; healthy::whole:1; harmed::whole; rescued::whole; "
+            "collapsed:both collapsed:whole:2; harmed_share:harmed of healthy:percent"
         ),
         *_ends("harmed"),
         TableColumn("rescued_share", "rescued of collapsed", "percent"),

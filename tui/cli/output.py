@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 import sys
@@ -105,19 +106,27 @@ def table(
         rows: [row][column] texts, as long as the header.
         right: columns aligned to the right, numbers mostly.
         width: columns of the screen; None for any.
-        flexible: the column that continues on further lines where a row would be wider than the screen.
+        flexible: the column that continues on further lines where a row would be wider than the screen; the words of
+            the header, then other columns of text, do where that is not enough.
 
     Returns:
         Lines without trailing spaces, the header first.
     """
-    cells = [list(header), *([visible(text) for text in row] for row in rows)]
-    return _laid_out(cells, set(right), width, flexible % len(header))
+    cells = [[visible(text) for text in row] for row in rows]
+    return _laid_out([list(header)], cells, set(right), width, flexible % len(header))
+
+
+def narrowest_heading(title: str) -> int:
+    """Columns that a heading takes where its words stand below each other."""
+    from rich.cells import cell_len
+
+    return max(map(cell_len, title.split()), default=0)
 
 
 def fields(rows: Iterable[tuple[str, str]], *, width: int | None = None) -> list[str]:
     """Lay out names and texts in two columns, as `table` does."""
     cells = [[name, visible(text)] for name, text in rows]
-    return _laid_out(cells, set(), width, 1) if cells else []
+    return _laid_out([], cells, set(), width, 1) if cells else []
 
 
 def count(number: int, noun: str) -> str:
@@ -125,27 +134,46 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def _laid_out(cells: Sequence[Sequence[str]], numbers: set[int], width: int | None, flexible: int) -> list[str]:
+def _laid_out(
+    head: Sequence[Sequence[str]], body: Sequence[Sequence[str]], numbers: set[int], width: int | None, flexible: int
+) -> list[str]:
     from rich.cells import cell_len
 
     from srm_explorer.tui.text import wrapped
 
-    wide = [max(cell_len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    if width is not None:
-        room = width - sum(wide) - len(GAP) * (len(wide) - 1) + wide[flexible]
-        wide[flexible] = min(wide[flexible], max(NARROWEST, room))
+    wide = _widths(head, body, numbers, width, flexible)
     lines: list[str] = []
-    for row in cells:
-        first, *rest = wrapped(row[flexible], wide[flexible]) or [""]
-        whole = [*row[:flexible], first, *row[flexible + 1 :]]
-        padded = [
-            " " * (wide[i] - cell_len(text)) + text if i in numbers else text + " " * (wide[i] - cell_len(text))
-            for i, text in enumerate(whole)
-        ]
-        lines.append(GAP.join(padded).rstrip())
-        indent = " " * (sum(wide[:flexible]) + len(GAP) * flexible)
-        lines.extend(indent + part for part in rest)
+    for row in (*head, *body):
+        parts = [wrapped(text, room) if cell_len(text) > room else [text] for text, room in zip(row, wide, strict=True)]
+        for line in itertools.zip_longest(*parts, fillvalue=""):
+            padded = [
+                " " * (wide[i] - cell_len(text)) + text if i in numbers else text + " " * (wide[i] - cell_len(text))
+                for i, text in enumerate(line)
+            ]
+            lines.append(GAP.join(padded).rstrip())
     return lines
+
+
+def _widths(
+    head: Sequence[Sequence[str]], body: Sequence[Sequence[str]], numbers: set[int], width: int | None, flexible: int
+) -> list[int]:
+    """[column] columns of the screen; those that no room can be made for stay as wide as they are."""
+    from rich.cells import cell_len
+
+    columns = range(len((*head, *body)[0]))
+    wide = [max(cell_len(row[i]) for row in (*head, *body)) for i in columns]
+    if width is None:
+        return wide
+    room = width - len(GAP) * (len(wide) - 1)
+    if sum(wide) - max(0, wide[flexible] - NARROWEST) > room:
+        wide = [
+            max([*(narrowest_heading(row[i]) for row in head), *(cell_len(row[i]) for row in body)]) for i in columns
+        ]
+    others = sorted((i for i in columns if i not in numbers and i != flexible), key=lambda i: -wide[i])
+    for column in (flexible, *others):
+        over = max(0, sum(wide) - room)
+        wide[column] = min(wide[column], max(NARROWEST, wide[column] - over))
+    return wide
 
 
 def _write(text: str) -> None:

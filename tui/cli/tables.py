@@ -20,6 +20,7 @@ from srm_explorer.tui.cli.output import (
     bold,
     colour_wanted,
     count,
+    narrowest_heading,
     note,
     say,
     say_json,
@@ -139,25 +140,30 @@ def _lines_of(text: str) -> list[str]:
 
 
 def _columns_that_fit(figure: TableFigure, rows: range) -> list[int]:
-    """Those a line has room for: the most readily dropped go first, the rightmost of equals; on a pipe too."""
+    """Those a line has room for: the most readily dropped go first, the rightmost of equals; on a pipe too.
+
+    Of an interval both ends go, or none.
+    """
     from rich.cells import cell_len
 
     columns = list(range(len(figure.columns)))
-    wide = [
-        max([cell_len(figure.columns[column].title), *(cell_len(visible(figure.shown(row, column))) for row in rows)])
-        for column in columns
-    ]
+    width = table_width()
+    # A heading of several words stands in several lines where there is no room for it in one.
+    heads = [narrowest_heading(column.title) if width else cell_len(column.title) for column in figure.columns]
+    wide = [max([heads[column], *(cell_len(visible(figure.shown(row, column))) for row in rows)]) for column in columns]
     # A text continues on further lines where there is no room for it.
     wide = [
         min(width, NARROWEST) if column.shown == "text" else width
         for column, width in zip(figure.columns, wide, strict=True)
     ]
-    room = table_width() or ON_A_PIPE
+    room = width or ON_A_PIPE
     while sum(wide[column] + len(GAP) for column in columns) - len(GAP) > room:
         dropped = max(columns, key=lambda column: (figure.columns[column].keep, column))
         if not figure.columns[dropped].keep:
             break
-        columns.remove(dropped)
+        key = figure.columns[dropped].key
+        ends = {key, f"{key.removesuffix('high')}low"} if key.endswith("high") else {key}
+        columns = [column for column in columns if figure.columns[column].key not in ends]
     return columns
 
 

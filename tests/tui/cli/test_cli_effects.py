@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 
 from srm_explorer.engine.launch.watch import Watch
 from srm_explorer.engine.runs.progress import Progress
@@ -103,6 +104,12 @@ def test_it_scores_once_and_then_shows_what_is_stored(
     assert scored.revision == 2
     again = srm("effects", file, "--json")
     assert load_session(file).revision == 2, "nothing was scored again"
+    with monkeypatch.context() as patch:
+        # The widest tables that there are, on the terminal that everybody has.
+        patch.setattr("srm_explorer.tui.cli.tables.table_width", lambda: 80)
+        shown = srm("effects", file).out
+    assert "Units harmed and rescued" in shown
+    assert max(map(cell_len, shown.splitlines())) <= 80
     told = json.loads(again.out)
     assert told["scored"]
     named = {one["name"]: one for one in told["tables"]}

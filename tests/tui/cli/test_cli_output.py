@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures.table import TableColumn, TableFigure, tables_as_csv
+from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_columns, tables_as_csv
 from srm_explorer.tui.cli.output import colour_wanted, file_size, screen_size, table, table_width, visible
 from srm_explorer.tui.cli.tables import say_tables
 
@@ -34,6 +34,30 @@ def test_a_table_keeps_every_word_and_its_width_where_one_column_can_give_way(
         assert max(map(cell_len, lines)) <= width
     assert table(("one", "two", "three"), rows)[0].split() == ["one", "two", "three"]
     assert len(table(("one", "two", "three"), rows)) == 1 + len(rows)
+
+
+def test_headings_stand_in_several_lines_before_a_table_is_wider_than_its_room() -> None:
+    header, rows = ("value", "harmed of healthy", "rescued of collapsed"), [("+30", "14.0 %", "–"), ("-30", "0 %", "–")]
+    assert table(header, rows, right=(1, 2), width=80) == table(header, rows, right=(1, 2))
+    assert table(header, rows, right=(1, 2), width=27) == [
+        "value   harmed    rescued",
+        "            of         of",
+        "       healthy  collapsed",
+        "+30     14.0 %          –",
+        "-30        0 %          –",
+    ]
+
+
+def test_an_interval_has_room_for_both_ends_or_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = table_columns("value::text; mean; mean_low:from::1; mean_high:to::1")
+    figure = TableFigure("t", "a title", columns, (("a long value", -1.0, -0.1234567, -0.00001),))
+    shown: list[list[str]] = []
+    for width in (60, 26):
+        monkeypatch.setattr("srm_explorer.tui.cli.tables.table_width", lambda width=width: width)
+        monkeypatch.setattr("sys.stdout", stream := io.StringIO())
+        say_tables([figure])
+        shown.append(stream.getvalue().splitlines()[1].split())
+    assert shown == [["value", "mean", "from", "to"], ["value", "mean"]]
 
 
 @given(st.text())
