@@ -83,6 +83,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         textual_patches.install_quiet_focus()
         textual_patches.install_skipped_frames()
         textual_patches.install_whole_paste()
+        textual_patches.install_steady_cursor()
         replies.install(self.driver_class)
         wide_text.install()
         selecting.install()

@@ -107,7 +107,10 @@ class QueueScreen(ModalScreen[Path | None]):
             # A refusal stays while it is true: the jobs come anew every second, sooner than it is read.
             if any(job.job == refused.job and job.state == refused.state for job in self._jobs):
                 message = why
-        self.query_one("#message", Static).update(message)
+        shown = self.query_one("#message", Static)
+        if message != shown.content:
+            # It would be laid out, and the whole screen drawn, every second.
+            shown.update(message)
 
     def action_prune(self) -> None:
         """Take the highlighted job off the queue, where it waits."""

@@ -56,6 +56,7 @@ class NotesScreen(Screen[str | None]):
 
     def compose(self) -> ComposeResult:
         area = TextArea("", id="notes", soft_wrap=True, show_line_numbers=False)
+        area.cursor_blink = False
         area.border_title = Content(f"Notes on {one_line(self._path.stem)}")
         area.disabled = True
         yield area

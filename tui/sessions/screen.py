@@ -139,6 +139,7 @@ class SessionsScreen(Screen[Chosen | None]):
         self._rows: tuple[Row, ...] = ()
         self._look_for: Path | None = None
         self._said_of: object = None
+        self._titles = ("", "")
         self._over = threading.Event()
         self._background = Background(self.call_later)
         self._actions = SessionActions(self, self._background, self.say)
@@ -199,8 +200,6 @@ class SessionsScreen(Screen[Chosen | None]):
         """Show the list as it is now, the highlight on the same session."""
         changed = [(row.path, row.modified) for row in message.rows] != [(row.path, row.modified) for row in self._rows]
         self._rows = message.rows
-        if self._sessions is not None:
-            self.query_one(Vertical).border_subtitle = Content(one_line(str(self._sessions.folder)))
         self._follow_renames()
         if changed and self._typed:
             self._search()
@@ -416,7 +415,11 @@ class SessionsScreen(Screen[Chosen | None]):
             title += f": {len(shown):,} of {len(self._rows):,}"
             if self._searches:
                 title += f", searching the texts, {found.done if found.typed == self._typed else 0:,} done"
-        box.border_title = title
+        titles = title, "" if self._sessions is None else one_line(str(self._sessions.folder))
+        if titles != self._titles:
+            # Each of the two draws the box anew, with all that it holds; the list is shown every second.
+            self._titles = titles
+            box.border_title, box.border_subtitle = map(Content, titles)
         if not shown:
             self.query_one("#empty", Static).update(self._why_empty())
         self.table.show(shown)

@@ -173,6 +173,9 @@ def _draw_when_taken(self: Screen[Any]) -> None:
     # The timer goes on until the screen has drawn itself.
     if not (isinstance(writer, LastingWriter) and writer.is_behind):
         _DRAW(self)
+        if self.is_current and not self.is_active and not self.app._batch_count:
+            # Textual marks a screen under a box whenever it was drawn, and would draw both at each message it gets.
+            self._repaint_required = False
 
 
 def install_skipped_frames() -> None:
@@ -182,6 +185,12 @@ def install_skipped_frames() -> None:
     that leaves, waits behind them.
     """
     Screen._on_timer_update = _draw_when_taken
+
+
+def install_steady_cursor() -> None:
+    """Have the cursor of a line of text stand still: by blinking it sends its whole box twice a second."""
+    blink: Any = vars(Input)["cursor_blink"]
+    blink._default = False
 
 
 def install_whole_paste() -> None:
