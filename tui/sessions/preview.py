@@ -70,7 +70,7 @@ class SessionPreview(Horizontal):
             self._timer.stop()
         if row is None:
             self.border_title = ""
-            self.query_one("#preview-facts", Static).update("")
+            self.query_one("#preview-facts", Static).update("", layout=False)
             self.query_one(PictureView).show(None)
         elif key in self._known:
             self._paint(row.name, self._known[key])
@@ -114,7 +114,7 @@ class SessionPreview(Horizontal):
     def _paint(self, name: str, preview: Preview) -> None:
         room = max(0, self.size.width - TITLE_EDGES)
         self.border_title = Content(cut_amid(one_line(name), room, glyphs_of(self.app).ellipsis))
-        self.query_one("#preview-facts", Static).update(self._facts(preview))
+        self.query_one("#preview-facts", Static).update(self._facts(preview), layout=False)
         self.query_one(PictureView).show(preview.chart)
 
     def _facts(self, preview: Preview) -> Content:

@@ -304,4 +304,4 @@ class PictureView(Widget):
             for text, style in cells
             if text
         ]
-        return Strip(segments).adjust_cell_length(width, base)
+        return Strip(segments).adjust_cell_length(width, base).simplify()

@@ -159,7 +159,7 @@ class FormLines(Widget, can_focus=True):
                 segments.append(Segment(" " * (part.x - x), self._look("")))
             segments.append(Segment(part.text, self._look(part.look)))
             x = part.x + Segment(part.text).cell_length
-        return Strip(segments).adjust_cell_length(self.size.width, self._look(""))
+        return Strip(segments).adjust_cell_length(self.size.width, self._look("")).simplify()
 
     def notify_style_update(self) -> None:
         self._looks.clear()
@@ -337,8 +337,13 @@ class FormLines(Widget, can_focus=True):
     def _draw(self) -> None:
         before = self._layout
         self._layout = None
-        # Where the number of lines is the same, only this widget is painted again and nothing around it is placed anew.
-        self.refresh(layout=before is None or len(before[1].lines) != len(self._lay(before[0]).lines))
+        lines = [] if before is None else self._lay(before[0]).lines
+        if before is None or len(before[1].lines) != len(lines):
+            self.refresh(layout=True)
+            return
+        changed = [y for y, (old, new) in enumerate(zip(before[1].lines, lines, strict=True)) if old != new]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def _lay(self, width: int | None = None) -> Layout:
         """The lines for a width, the present one if none is given; kept until something changes."""
