@@ -42,7 +42,7 @@ from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wra
 from srm_explorer.tui.terminal.driver import TerminalDriver
 from srm_explorer.tui.terminal.jobs import JobControl
 from srm_explorer.tui.terminal.replies import TerminalReply
-from srm_explorer.tui.terminal.textual_patches import KeyOrder
+from srm_explorer.tui.terminal.textual_patches import KeyOrder, LastingWriter
 from srm_explorer.tui.themes import NAMES, READABLE, readable
 from srm_explorer.tui.widgets.dialogs import TooSmall, has_room
 from srm_explorer.tui.widgets.plain_lines import draw_lines
@@ -153,6 +153,10 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         await super().on_event(event)
 
     def on_resize(self, event: events.Resize) -> None:
+        writer = getattr(self._driver, "_writer_thread", None)
+        if isinstance(writer, LastingWriter):
+            # A terminal that became smaller, and larger again, has lost what was beyond.
+            writer.forget()
         if has_room(event.size) == isinstance(self.screen, TooSmall):
             if isinstance(self.screen, TooSmall):
                 self.pop_screen()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from rich.control import Control
 from textual import events
+from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.dom import DOMNode, NoScreen
@@ -102,12 +104,33 @@ class KeyOrder(App[ReturnType], Generic[ReturnType]):
             await self._send(self._ahead.popleft())
 
 
+_PLACED = re.compile(r"\x1b\[\d+;\d+H")
+"""How frames begin: at a cell, whatever was shown there."""
+
+_AROUND_A_FRAME = (SYNC_START, SYNC_END)
+
+
 class LastingWriter(WriterThread):
-    """Goes on taking what is written once the terminal is gone.
+    """Goes on taking what is written once the terminal is gone, and writes no frame twice in a row.
 
     Textual's own thread ends then. Its queue fills up, and the program waits for room in it for ever, deaf to the
-    signal that tells it to end.
+    signal that tells it to end. And Textual often draws twice: what is laid out says how large it is, and is laid out
+    again for that.
     """
+
+    _frame = ""
+
+    def write(self, text: str) -> None:
+        """Write it, unless it is the frame that was written last and nothing else was since."""
+        if text in _AROUND_A_FRAME:
+            super().write(text)
+        elif text != self._frame or not _PLACED.match(text):
+            self._frame = text
+            super().write(text)
+
+    def forget(self) -> None:
+        """Take the next frame for another one: what the terminal shows is not what was written."""
+        self._frame = ""
 
     @property
     def is_behind(self) -> bool:

@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import pytest
+from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual.app import App, ComposeResult
 from textual.drivers.linux_driver import LinuxDriver
 from textual.widgets import Static
@@ -61,6 +62,18 @@ def test_nobody_waits_for_a_terminal_that_goes_with_the_last_that_is_written() -
     writer.join(10)
     assert not writer.is_alive()
     assert file.written == ["line"]
+
+
+def test_a_frame_is_not_written_twice_in_a_row_and_all_else_is() -> None:
+    file: Any = GoneTerminal()
+    writer = LastingWriter(file)
+    frame, other, bell = "\x1b[3;1Hone\x1b[1;1H", "\x1b[3;1Htwo\x1b[1;1H", "\x07"
+    for text in (frame, frame, SYNC_START, frame, SYNC_END, other, frame, bell, bell, frame, "one", frame):
+        writer.write(text)
+    writer.forget()
+    writer.write(frame)
+    written = [writer._queue.get() for _ in range(writer._queue.qsize())]
+    assert written == [frame, SYNC_START, SYNC_END, other, frame, bell, bell, frame, "one", frame, frame]
 
 
 def test_the_app_writes_through_it() -> None:
