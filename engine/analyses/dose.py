@@ -335,7 +335,7 @@ def _saturation_table(responses: tuple[DoseResponse, ...]) -> TableFigure:
 
 def _unit_table(session: Session, responses: tuple[DoseResponse, ...]) -> TableFigure:
     columns = table_columns("unit::text; values::whole")
-    columns += table_columns("; ".join(f"slope_{each.key}:slope {each.title}" for each in responses))
+    columns += table_columns("; ".join(f"slope_{each.key}:slope {each.title}::1" for each in responses))
     units = units_of(session)
     rows: list[tuple[CellValue, ...]] = []
     seen: list[int] = np.unique(units.of_run[session.seen]).tolist()
