@@ -181,7 +181,7 @@ def test_texts_of_the_tokens_that_are_told_come_with_the_survey(lab: Lab) -> Non
     lists = np.concatenate([found.forced.promoted.ravel(), found.forced.demoted.ravel()])
     assert set(found.forced.token_texts) == set(lists.tolist()) - {-1}
     tokenizer = load_tokenizer(str(lab.model))
-    assert all(text == tokenizer.decode([token]) for token, text in found.forced.token_texts.items())
+    assert all(text == tokenizer.piece(token) for token, text in found.forced.token_texts.items())
 
 
 def test_it_goes_on_with_those_that_moved_most_on_the_other_half(lab: Lab) -> None:

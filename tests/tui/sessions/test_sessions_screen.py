@@ -438,11 +438,15 @@ async def test_a_session_is_packed_and_unpacked_under_another_name(
         await pilot.press("ctrl+u", *"torn.srm.zip", "enter")
         await until(lambda: "torn.srm.zip: this is no packed session" in app.text())
         await pilot.press("U", "ctrl+u", *"a.srm.zip", "enter")
+        await until(lambda: "calm is unpacked, every hash right" in app.text(), "that what is there is the same")
+        calm = load_session(three.path("calm"))
+        save_session(calm.changed(notes="seen thrice"), three.path("calm"))
+        await pilot.press("U", "ctrl+u", *"a.srm.zip", "enter")
         await until(lambda: "the name 'calm' is taken by calm.json" in app.text(), "the question")
         await pilot.press("ctrl+u", *"quiet", "enter")
         await until(lambda: highlighted(app) == "quiet", "what was unpacked")
         assert "quiet is unpacked, every hash right" in app.text()
-    calm, quiet = load_session(three.path("calm")), load_session(three.path("quiet"))
+    quiet = load_session(three.path("quiet"))
     assert quiet.changed(name="calm", sidecar=calm.sidecar) == calm
     assert quiet.vectors_path().read_bytes() == calm.vectors_path().read_bytes()
 
