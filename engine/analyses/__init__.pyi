@@ -68,5 +68,6 @@ from .survey import survey_csv as survey_csv
 from .survey import survey_figure as survey_figure
 from .survey import survey_study as survey_study
 from .survey import survey_table as survey_table
+from .survey import values_on_prompts as values_on_prompts
 from .surveyed import survey_of as survey_of
 from .surveyed import surveyed_cell as surveyed_cell

@@ -132,11 +132,24 @@ def survey_csv(
     return columns_csv(survey_table(session, settings, survey), mark)
 
 
-def cell_experiment(experiment: Experiment, layer: int, neuron: int) -> Experiment:
+def values_on_prompts(session: Session, layer: int, neuron: int) -> tuple[float, ...]:
+    """Raw values that a survey gave a neuron, where it measured them on prompts, as no run of one does; else none."""
+    spec = session.spec
+    template, tables = spec.interventions[0], session.survey()
+    if spec.survey.score != "prompts" or tables is None or (template.op != "mean" and template.unit == "raw"):
+        return ()
+    place = tables.place(layer, neuron)
+    return tuple(tables.values[place].tolist()) if place >= 0 else ()
+
+
+def cell_experiment(experiment: Experiment, layer: int, neuron: int, values: Sequence[float] = ()) -> Experiment:
     """The experiment of one neuron of a survey: the survey's template with this neuron, and no survey.
 
     Captures and planes of the template's own site and neuron are those of the neuron's; a plane between the two has
     them in turn.
+
+    Args:
+        values: raw ones that stand in place of the template's; none for those.
 
     Raises:
         ExplorerError: the neuron is no place for it.
@@ -148,6 +161,9 @@ def cell_experiment(experiment: Experiment, layer: int, neuron: int) -> Experime
     old, new = template.neurons[0], neuron
     turned = {old: new, new: old}
     data["interventions"][0] |= {"site": one.site, "neurons": [neuron]}
+    if values:
+        op = "clamp" if template.op == "mean" else template.op
+        data["interventions"][0] |= {"op": op, "unit": "raw", "values": list(dict.fromkeys(values))}
     capture = data.get("capture", {})
     if "sites" in capture:
         moved = [one.site if site == template.site else site for site in capture["sites"]]
@@ -337,7 +353,7 @@ def _ranking(asked: _Settings, notes: Sequence[str]) -> TableFigure:
         )
     return TableFigure(
         name="survey",
-        title=f"{survey.session.name} · {count_of(len(numbers.cells), 'neuron')} {_done(survey)}, {_how(numbers)}",
+        title=f"{survey.session.name} · {count_of(len(numbers.cells), 'neuron')} {_done(survey)}, {_how(asked)}",
         columns=(
             *table_columns("rank::index; layer::index:1; neuron::index"),
             *told,
@@ -419,8 +435,11 @@ def _done(survey: Survey) -> str:
     return f"{verb} alike: {listed}" if listed != verb else f"{verb} alike"
 
 
-def _how(numbers: Numbers) -> str:
-    return "the baseline's texts scored" if numbers.depth == "forced" else "texts written"
+def _how(asked: _Settings) -> str:
+    if asked.numbers.depth == "free":
+        return "texts written"
+    of = "prompts" if asked.survey.session.spec.survey.score == "prompts" else "baseline's texts"
+    return f"the {of} scored"
 
 
 def _notes(asked: _Settings) -> list[str]:

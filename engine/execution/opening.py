@@ -17,7 +17,7 @@ from srm_explorer.engine.runs.forecast import forecast_inputs
 from srm_explorer.engine.runs.inputs import Inputs
 from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.plan import Layout, plan_layout
-from srm_explorer.engine.runs.survey import check_halves
+from srm_explorer.engine.runs.survey import check_halves, check_scored
 from srm_explorer.engine.runs.units import needs_baseline
 from srm_explorer.engine.session import PromptRecord
 
@@ -129,6 +129,7 @@ class Opening:
         maker = bench.maker
         _ = (maker.positions, maker.captured, maker.patches)  # Refused here, before anything is changed on disk.
         check_halves(experiment, prompts)
+        check_scored(experiment, prompts)
         directions = kept_directions(experiment, self.inputs, model)
         arithmetic = forecast_inputs(experiment, self.inputs.directions, effective_w_out_rows(model, experiment))
         provenance = provenance_of(experiment, model, test, self.inputs.hashes, self.base)

@@ -52,17 +52,19 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class GivenTexts:
-    """The baseline's texts, prompts slowest, then samples.
+    """Texts that are scored, prompts slowest, then samples: what the baseline wrote, or the prompts themselves.
 
     Args:
         prompt: [text] place of its prompt.
         sample: [text] which continuation.
-        tokens: [text] ids that follow the prompt.
+        tokens: [text] ids that are scored.
+        are_prompts: whether these are all of the prompt but its first, and do not follow it.
     """
 
     prompt: tuple[int, ...]
     sample: tuple[int, ...]
     tokens: tuple[tuple[int, ...], ...]
+    are_prompts: bool = False
 
     @classmethod
     def of(cls, runs: Iterable[RunRecord]) -> Self:
@@ -74,8 +76,22 @@ class GivenTexts:
             tuple(run.token_ids for run in ordered),
         )
 
+    @classmethod
+    def scored(cls, experiment: Experiment, written: GivenTexts, prompts: Sequence[PromptRecord]) -> GivenTexts:
+        """Those that a survey scores, where the baseline wrote some texts after some prompts."""
+        if experiment.survey.score == "generated":
+            return written
+        return cls(
+            written.prompt, written.sample, tuple(prompts[place].token_ids[1:] for place in written.prompt), True
+        )
+
     def __len__(self) -> int:
         return len(self.prompt)
+
+    def read(self, prompts: Sequence[PromptRecord]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """[text] token ids before those that are scored, and these."""
+        before = (prompts[place].token_ids for place in self.prompt)
+        return [(ids[:1] if self.are_prompts else ids, tokens) for ids, tokens in zip(before, self.tokens, strict=True)]
 
     def at(self, places: Sequence[int]) -> GivenTexts:
         """Those at some places."""
@@ -83,12 +99,13 @@ class GivenTexts:
             tuple(self.prompt[place] for place in places),
             tuple(self.sample[place] for place in places),
             tuple(self.tokens[place] for place in places),
+            self.are_prompts,
         )
 
 
 @dataclass(frozen=True)
 class ReadingTask:
-    """Measures the neurons of a layer over the baseline's generated tokens, and says what each is given.
+    """Measures the neurons of a layer over the tokens that are scored, and says what each is given.
 
     Args:
         site: where they are.
@@ -142,8 +159,7 @@ class ReadingTask:
         self, bench: Bench, neurons: NDArray[np.int64], report: Report
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         capture = Capture(self.site, "tokens", "generated", columns=tuple(neurons.tolist()))
-        prompts = [bench.prompts[prompt].token_ids for prompt in self.texts.prompt]
-        given = list(zip(prompts, self.texts.tokens, strict=True))
+        given = self.texts.read(bench.prompts)
         arrays = [kept for kept in read_texts(bench.model, given, capture, report) if len(kept)]
         if not arrays:
             # An expert to which no token is sent.
@@ -164,7 +180,7 @@ class ReadingTask:
 
 @dataclass(frozen=True)
 class ForcedPart:
-    """Scores the baseline's texts under the clamps of some neurons of a layer.
+    """Scores texts under the clamps of some neurons of a layer.
 
     Args:
         number: of the part.
@@ -204,10 +220,7 @@ class ForcedPart:
             np.repeat(np.array(self.neurons, np.int64), n_values),
             np.array(self.values, np.float64).reshape(-1),
         )
-        longest = max(
-            len(bench.prompts[prompt].token_ids) + len(tokens)
-            for prompt, tokens in zip(self.texts.prompt, self.texts.tokens, strict=True)
-        )
+        longest = max(len(before) + len(tokens) for before, tokens in self.texts.read(bench.prompts))
         most = rows_of(self.rows, longest, bench.model.device.type)
         scorer = CellScorer(bench.model, settings, captures, most, known=bench.known)
         numbers = np.zeros((3, len(settings), n_texts), np.float32)
@@ -217,8 +230,10 @@ class ForcedPart:
             prompt, tokens = self.texts.prompt[place], self.texts.tokens[place]
             if not tokens:
                 continue
-            positions = bench.maker.positions[prompt][0]
-            scores = scorer.score(bench.prompts[prompt].token_ids, tokens, positions, report)
+            positions, ids = bench.maker.positions[prompt][0], bench.prompts[prompt].token_ids
+            # Positions are edited and captured by where the prompt ends, whatever of the text is scored.
+            after, first = ((), 1) if self.texts.are_prompts else (tokens, len(ids))
+            scores = scorer.score(ids, after, positions, report, first=first)
             if not self.told[place]:
                 scorer.shift.zero_()
             numbers[:, :, place] = scores.kl, scores.logp, scores.flips
@@ -348,7 +363,7 @@ class PartMaker:
 
     Args:
         plan: what each cell is, and is given.
-        texts: all of the baseline.
+        texts: all that the baseline wrote.
         prompts: of the run.
     """
 
@@ -357,9 +372,14 @@ class PartMaker:
     texts: GivenTexts
     prompts: Sequence[PromptRecord]
 
+    @cached_property
+    def scored(self) -> GivenTexts:
+        """Those that are scored."""
+        return GivenTexts.scored(self.experiment, self.texts, self.prompts)
+
     def forced(self, number: int, cells: NDArray[np.integer], rows: int) -> ForcedPart:
         """A part that scores cells of one layer, by their places in the plan."""
-        return ForcedPart(number, *self._named(cells), self.texts, self._told, rows)
+        return ForcedPart(number, *self._named(cells), self.scored, self._told, rows)
 
     @cached_property
     def _told(self) -> tuple[bool, ...]:

@@ -83,8 +83,9 @@ class Surveying:
         by_layer: dict[int, list[int]] = {}
         for layer, neuron in experiment.survey.cells(template, shape):
             by_layer.setdefault(layer, []).append(neuron)
+        texts = GivenTexts.scored(experiment, self._texts, self.opened.prompts)
         tasks = deque(
-            ReadingTask(layer, site_of(template, layer), None if top else tuple(neurons), self._texts)
+            ReadingTask(layer, site_of(template, layer), None if top else tuple(neurons), texts)
             for layer, neurons in by_layer.items()
         )
         readings: dict[int, LayerReading] = {}
@@ -101,8 +102,8 @@ class Surveying:
         if len(readings) < len(by_layer):
             return False
         ordered = [readings[layer] for layer in sorted(readings)]
-        tokens = [len(text) for text in self._texts.tokens]
-        plan = new_plan(experiment, ordered, self.opened.prompts, tokens, self.rows_now(""))
+        read = [(len(before), len(scored)) for before, scored in texts.read(self.opened.prompts)]
+        plan = new_plan(experiment, ordered, self.opened.prompts, read, self.rows_now(""))
 
         def planned(shard: str, sha256: str) -> SurveyPlanned:
             return SurveyPlanned(shard, sha256, plan.forced, plan.free, plan.rows, plan.together)

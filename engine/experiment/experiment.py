@@ -39,7 +39,7 @@ from srm_explorer.engine.experiment.fields import (
 from srm_explorer.engine.experiment.intervention import InterventionSpec
 from srm_explorer.engine.experiment.positions import PositionChoice, Positions
 from srm_explorer.engine.experiment.site import UNKNOWN, Site
-from srm_explorer.engine.experiment.survey import SurveySpec, check_survey
+from srm_explorer.engine.experiment.survey import SurveySpec, check_scored_prompts, check_survey
 from srm_explorer.engine.experiment.validation import as_explorer_error, problems_of
 from srm_explorer.engine.experiment.values import MOST_VALUES, format_number, shown
 from srm_explorer.engine.io.files import parse_json
@@ -535,6 +535,7 @@ class Experiment(SpecPart):
         self._check_positions()
         check_controls(self.controls, self.interventions, self.generation.tokens)
         check_survey(self.survey, self.interventions, self.generation.tokens, self.controls.neurons, self.stats)
+        check_scored_prompts(self.survey, self.interventions, self.generation.samples, self.capture.positions)
         self._check_analysis()
         return self
 
@@ -603,7 +604,7 @@ class Experiment(SpecPart):
                     "choose prompt or all",
                     f"interventions[{index}].positions",
                 )
-            if self.stats is None and (edit.op == "mean" or edit.unit != "raw"):
+            if self.stats is None and not self.survey and (edit.op == "mean" or edit.unit != "raw"):
                 raise SpecValueError(
                     f"{edit.op if edit.op == 'mean' else edit.unit} is measured on generated tokens,"
                     " and there are none",

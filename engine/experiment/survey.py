@@ -17,7 +17,10 @@ from srm_explorer.engine.experiment.site import ModelShape, Site
 from srm_explorer.engine.experiment.values import shown
 
 Depth: TypeAlias = Literal["forced", "free"]
-"""`forced`: the baseline's texts are scored under every neuron's clamp; `free`: texts are written under it."""
+"""`forced`: texts are scored under every neuron's clamp; `free`: texts are written under it."""
+
+Scored: TypeAlias = Literal["generated", "prompts"]
+"""`generated`: what the baseline writes; `prompts`: the prompts themselves, every token but the first."""
 
 Cell: TypeAlias = tuple[int, int]
 """(layer, neuron)."""
@@ -153,8 +156,9 @@ class SurveySpec(SpecPart):
     layers: Annotated[str, BeforeValidator(_layers, json_schema_input_type=str | int | list[int])] = Field(
         default="", description="all, or 0..11, 5; none: that of the intervention"
     )
-    depth: Depth = Field(
-        default="forced", description="forced: the baseline's texts are scored; free: texts are written"
+    depth: Depth = Field(default="forced", description="forced: texts are scored; free: texts are written")
+    score: Scored = Field(
+        default="generated", description="generated: what the baseline writes is scored; prompts: the prompts are"
     )
     then: Annotated[str, BeforeValidator(_then)] = Field(
         default="", description="top:50: write texts under those that moved most, on the other half of the prompts"
@@ -179,9 +183,12 @@ class SurveySpec(SpecPart):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.neurons:
-            for name in ("layers", "then", "vectors"):
-                if getattr(self, name):
+            for name in ("layers", "then", "vectors", "score"):
+                if getattr(self, name) not in ("", "generated"):
                     raise SpecValueError("no neurons are surveyed", "write neurons = 'all', or remove it", name)
+        if self.score == "prompts" and self.depth == "free":
+            remedy = "leave it out, or set depth = 'forced'"
+            raise SpecValueError("texts are written after the prompts, and nothing is scored", remedy, "score")
         if self.then and self.depth == "free":
             remedy = "leave it out, or set depth = 'forced'"
             raise SpecValueError("texts are written under every neuron already", remedy, "then")
@@ -306,6 +313,31 @@ def check_survey(
     if controls:
         what = "every neuron of a survey is the control of every other"
         raise SpecValueError(what, "set controls.neurons = 0, or remove [survey]", "controls.neurons")
-    if not tokens:
-        what = "a survey scores, or writes, generated tokens, and there are none"
-        raise SpecValueError(what, "set generation.tokens = 50, or remove [survey]", "generation.tokens")
+    if not tokens and (survey.score == "generated" or survey.writes):
+        does = "scores" if not survey.writes else "writes"
+        remedy = "set generation.tokens = 50, or survey.score = 'prompts'" if not survey.writes else "set it to 50"
+        raise SpecValueError(f"a survey {does} generated tokens, and there are none", remedy, "generation.tokens")
+
+
+def check_scored_prompts(
+    survey: SurveySpec, interventions: Sequence[InterventionSpec], samples: int, captured: object
+) -> None:
+    """Refuse a survey that scores prompts and asks for what prompts alone do not have.
+
+    Args:
+        samples: continuations of each prompt.
+        captured: positions that are captured.
+
+    Raises:
+        SpecValueError: a position behind the prompt, or texts that would be scored more than once.
+    """
+    if not survey or survey.score != "prompts":
+        return
+    what = "the prompts are scored, in which no position is generated"
+    if captured == "generated":
+        raise SpecValueError(what, "choose prompt or all", "capture.positions")
+    if interventions[0].positions == "generated":
+        raise SpecValueError(what, "choose prompt or all", "interventions[0].positions")
+    if samples > 1:
+        what = "the prompts are scored, and each is there once, however many continuations it has"
+        raise SpecValueError(what, "set generation.samples = 1", "generation.samples")

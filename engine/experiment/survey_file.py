@@ -27,7 +27,7 @@ def survey_overrides(**fields: Listed | None) -> list[str]:
     """Fields of [survey] as overrides of an experiment; those that are None are left as they are.
 
     Args:
-        fields: neurons, which may name a file or be several, layers, depth, then and vectors.
+        fields: neurons, which may name a file or be several, layers, depth, then, vectors and score.
 
     Raises:
         ExplorerError: a file that lists no neurons; layers beside neurons that have their own.

@@ -120,7 +120,8 @@ def survey_caption(experiment: Experiment) -> str:
     of = "" if "." in neurons and ".." not in neurons else f" of {'all layers' if layers == 'all' else f'L{layers}'}"
     what = {"all": "all neurons"}.get(neurons, f"neurons {neurons}")
     then = f", then free for the top {survey.goes_on}" if survey.goes_on else ""
-    return f"{what}{of}, {survey.depth}{then}"
+    on = " on the prompts" if survey.score == "prompts" else ""
+    return f"{what}{of}, {survey.depth}{on}{then}"
 
 
 def intervention_captions(experiment: Experiment) -> tuple[str, ...]:

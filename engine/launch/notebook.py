@@ -125,6 +125,7 @@ def survey(
     depth: Literal["forced", "free"] | None = None,
     then: str | None = None,
     vectors: Listed | None = None,
+    score: Literal["generated", "prompts"] | None = None,
     set: Sequence[str] | Mapping[str, Any] = (),  # noqa: A002 - the command's word for it
     session: str | Path | None = None,
     restart: bool = False,
@@ -140,16 +141,17 @@ def survey(
         neurons: "all", "0..99, 373", "11.373", "top:200", a list of them, or a file that lists them; that of the
             experiment if None.
         layers: "0..11" or "all"; the template's if None.
-        depth: "forced" scores the baseline's texts under every neuron, "free" has texts written.
+        depth: "forced" scores texts under every neuron, "free" has texts written.
         then: "top:50", how many go on from forced to free.
         vectors: neurons of which full vectors are kept.
+        score: "generated" scores what the baseline writes, "prompts" the prompts themselves.
         set, session, restart, progress, fields: as `run` has them.
 
     Raises:
         ExplorerError: what the command would refuse.
         KeyboardInterrupt: it was stopped; what is finished is saved.
     """
-    given = survey_overrides(neurons=neurons, layers=layers, depth=depth, then=then, vectors=vectors)
+    given = survey_overrides(neurons=neurons, layers=layers, depth=depth, then=then, vectors=vectors, score=score)
     chosen = [set] if isinstance(set, str) else as_overrides(set) if isinstance(set, Mapping) else list(set)
     made, source = _read(experiment, [*as_overrides(fields), *chosen, *given])
     if not made.survey:

@@ -128,19 +128,23 @@ class CellScorer:
         tokens: tuple[int, ...],
         positions: Positions | RowPositions,
         on_pass: Callable[[int, int], None] | None = None,
+        *,
+        first: int | None = None,
     ) -> SettingScores:
         """Score one text under every setting; what the vocabulary does is added to `shift`.
 
         Args:
             prompt: token ids of the prompt, at least one.
-            tokens: ids that follow it, at least one.
+            tokens: ids that follow it.
             positions: which are edited.
+            first: position of the first token that is scored, at least 1; that of the first of `tokens` if None.
             on_pass: called after each pass with its rows and the tokens they hold; may raise to stop.
         """
         model, settings = self.model, self.settings
         with torch.inference_mode():
-            read = self.known.read(model, settings.site, self.captures, prompt, tokens)
-            text = UntouchedText.of(model, read, settings.neurons, prompt, tokens)
+            first = len(prompt) if first is None else first
+            read = self.known.read(model, settings.site, self.captures, prompt, tokens, first)
+            text = UntouchedText.of(model, read, settings.neurons, prompt, tokens, first)
             return self._score(text, positions, on_pass)
 
     def told(self, most: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -176,8 +180,8 @@ class CellScorer:
             changes[:, part] = self._changes(text, part, vectors, deltas)
             if on_pass:
                 count = part.stop - part.start
-                on_pass(count, count * len(text.tokens))
-        kl, logp, flips = (sums / len(text.tokens)).numpy()
+                on_pass(count, count * text.scored)
+        kl, logp, flips = (sums / text.scored).numpy()
         return SettingScores(kl, logp, flips, changes)
 
     def _deltas(self, text: UntouchedText, positions: Positions | RowPositions) -> Float[Tensor, "pos setting"]:

@@ -46,8 +46,9 @@ class Untouched:
         captures: Sequence[Capture],
         prompt: tuple[int, ...],
         tokens: tuple[int, ...],
+        first: int,
     ) -> Untouched:
-        """Read one, and what captures keep of it."""
+        """Read one, and what captures keep of it; tokens from position `first` are those that are scored."""
         layer, last = Site.parse(site).layer, model.shape.n_layers - 1
         read = [
             Capture(str(Site(layer, "hook_resid_pre")), "tokens", "all"),
@@ -62,7 +63,7 @@ class Untouched:
         kept = [accumulator.result()[0] for accumulator in accumulators]
         before, after, leaving, own = (tensor_of(array, model.device).to(model.dtype) for array in kept[: len(read)])
         captured = [array.astype(np.float64) for array in kept[len(read) :]]
-        return cls(before, after, leaving[len(prompt) - 1 : length - 1], own, captured)
+        return cls(before, after, leaving[first - 1 : length - 1], own, captured)
 
     @property
     def size(self) -> int:
@@ -80,8 +81,8 @@ class KnownTexts:
 
     room: int = 128 * 2**20
     _of: tuple[int, str] = field(init=False, default=(0, ""))
-    _known: dict[tuple[tuple[int, ...], tuple[int, ...]], Untouched] = field(
-        init=False, default_factory=dict[tuple[tuple[int, ...], tuple[int, ...]], Untouched]
+    _known: dict[tuple[tuple[int, ...], tuple[int, ...], int], Untouched] = field(
+        init=False, default_factory=dict[tuple[tuple[int, ...], tuple[int, ...], int], Untouched]
     )
 
     def read(
@@ -91,16 +92,17 @@ class KnownTexts:
         captures: Sequence[Capture],
         prompt: tuple[int, ...],
         tokens: tuple[int, ...],
+        first: int,
     ) -> Untouched:
         """Read a text, unless it is known; all scorers that share what is known have the same captures."""
         if self._of != (id(model), site):
             self._of = id(model), site
             self._known.clear()
-        if (found := self._known.get((prompt, tokens))) is not None:
+        if (found := self._known.get((prompt, tokens, first))) is not None:
             return found
-        read = Untouched.of(model, site, captures, prompt, tokens)
+        read = Untouched.of(model, site, captures, prompt, tokens, first)
         if sum(known.size for known in self._known.values()) + read.size <= self.room:
-            self._known[prompt, tokens] = read
+            self._known[prompt, tokens, first] = read
         return read
 
 
@@ -110,6 +112,7 @@ class UntouchedText:
 
     prompt: tuple[int, ...]
     tokens: tuple[int, ...]
+    first: int  # position of the first token that is scored
     device: torch.device
     before: Float[Tensor, "pos d"]  # the residual stream that enters the neurons' block
     after: Float[Tensor, "pos d"]  # and the one that leaves it
@@ -125,7 +128,7 @@ class UntouchedText:
     _rooms: dict[int, Tensor] = field(init=False, default_factory=dict[int, Tensor])
 
     def __post_init__(self) -> None:
-        self.there = torch.tensor(self.tokens, device=self.device)
+        self.there = torch.tensor((*self.prompt, *self.tokens)[self.first :], device=self.device)
         self.p = self.logits.softmax(dim=-1)
         self.lowest = self.logits.amin(dim=-1)
         self.best = self.logits.argmax(dim=-1)
@@ -138,13 +141,14 @@ class UntouchedText:
         neurons: NDArray[np.int64],
         prompt: tuple[int, ...],
         tokens: tuple[int, ...],
+        first: int,
     ) -> UntouchedText:
         """Lay out what a text holds for settings of some neurons, one each."""
         unique, column = np.unique(neurons, return_inverse=True)
         own = read.own[:, torch.tensor(unique, device=model.device)]
         columns = torch.tensor(column.reshape(-1), device=model.device)
         logits = wide(model.blocks.finish(read.leaving))
-        about = prompt, tokens, model.device
+        about = prompt, tokens, first, model.device
         return cls(*about, read.before, read.after, own, columns, read.leaving, read.captured, logits)
 
     @property
@@ -153,9 +157,14 @@ class UntouchedText:
         return len(self.prompt) + len(self.tokens)
 
     @property
+    def scored(self) -> int:
+        """How many tokens are scored."""
+        return self.length - self.first
+
+    @property
     def predicting(self) -> slice:
-        """Positions at which the tokens are predicted."""
-        return slice(len(self.prompt) - 1, self.length - 1)
+        """Positions at which the tokens that are scored are predicted."""
+        return slice(self.first - 1, self.length - 1)
 
     def feed(self, rows: int) -> Feed:
         """What hooks are told of a pass of so many rows over it."""

@@ -21,20 +21,23 @@ from srm_explorer.engine.figures.captions import (
 from srm_explorer.engine.figures.numbers import MINUS, count_of, short, three_digits
 from srm_explorer.engine.session import Entry, Session, units_of
 
+_MEASURED = "the baseline's generated tokens"
+"""What values in units are measured on."""
+
 _DONE = {
     "clamp": "was held at",
     "add": "had added to it",
     "scale": "was multiplied by",
     "zero": "was set to 0",
-    "mean": "was set to its mean over the baseline's generated tokens",
+    "mean": f"was set to its mean over {_MEASURED}",
     "steer": "was added, as a unit vector, times",
     "project_out": "was projected out",
     "patch": "was replaced by what it is in another run",
 }
 _UNITS = {
     "raw": "",
-    "sigma": " standard deviations (σ) of its activation over the baseline's generated tokens",
-    "quantile": " (quantiles of its activation over the baseline's generated tokens)",
+    "sigma": f" standard deviations (σ) of its activation over {_MEASURED}",
+    "quantile": f" (quantiles of its activation over {_MEASURED})",
     "norm": " mean lengths of the site's vectors",
 }
 _POSITIONS = {
@@ -227,7 +230,10 @@ def _of_runs(session: Session) -> str:
     if spec.stop_at_eos and spec.tokens:
         told[0] += "; a written end-of-text ended a run"
     if edits:
-        told.append(f"{'; '.join(map(_change, edits))}, during generation and capture alike")
+        changes = "; ".join(map(_change, edits))
+        if session.spec.survey.score == "prompts":
+            changes = changes.replace(_MEASURED, "the tokens of the prompts, but the first of each")
+        told.append(f"{changes}, during generation and capture alike")
         raw = _raw(session)
         told.append(f"In raw values: {raw}" if raw else "")
     if session.spec.survey:

@@ -64,6 +64,11 @@ class Inputs:
         """How many units the prompts make, as far as that is known before a model has made tokens of them."""
         return len(set(prompt_units(_records(self.prompts))))
 
+    @property
+    def prompt_tokens(self) -> int:
+        """About how many tokens a prompt has, at four characters a token, before a model has made any."""
+        return max(2, round(sum(len(listed.prompt.text) for listed in self.prompts) / max(1, len(self.prompts)) / 4))
+
 
 def _records(prompts: Sequence[ListedPrompt]) -> list[PromptRecord]:
     """Prompts as they are on record before a model has made tokens of them."""

@@ -202,6 +202,24 @@ def check_halves(experiment: Experiment, prompts: Sequence[PromptRecord]) -> Non
         )
 
 
+def check_scored(experiment: Experiment, prompts: Sequence[PromptRecord]) -> None:
+    """Refuse to score prompts of which nothing can be: their first token is not predicted by any other.
+
+    Raises:
+        ExplorerError: a prompt is one token.
+    """
+    if not experiment.survey or experiment.survey.score != "prompts":
+        return
+    short = [number for number, prompt in enumerate(prompts, 1) if len(prompt.token_ids) < 2]
+    if short:
+        raise ExplorerError(
+            f"{len(short)} of {len(prompts)} prompts are one token, of which nothing is scored, the first of them"
+            f" prompt {short[0]}",
+            where="survey.score",
+            remedy="leave them out by prompts.omit, or set prompts.prepend_bos = true",
+        )
+
+
 def chosen_prompts(experiment: Experiment, prompts: Sequence[PromptRecord]) -> NDArray[np.bool_]:
     """[prompt] whether it is of the half that neurons are chosen on: every second unit of a fixed shuffling.
 
@@ -222,14 +240,14 @@ def new_plan(
     experiment: Experiment,
     readings: Sequence[LayerReading],
     prompts: Sequence[PromptRecord],
-    tokens: Sequence[int],
+    texts: Sequence[tuple[int, int]],
     rows: int,
 ) -> Plan:
     """Fix what a survey does.
 
     Args:
         readings: by layer, ascending.
-        tokens: of every baseline text, prompts slowest, then samples.
+        texts: of every text, prompts slowest, then samples: tokens before those that are scored, and these.
         rows: the most rows of a batch.
 
     Raises:
@@ -261,8 +279,8 @@ def new_plan(
     if experiment.survey.depth == "free":
         everyone = tuple(range(len(layer)))
         return dataclasses.replace(plan, chosen=everyone, free=_free_parts(plan, everyone))
-    fed = sum(len(prompts[place].token_ids) for place in prompt.tolist()) + sum(tokens)
-    most = {one.layer: max(1, one.settings(sum(tokens), fed) // values.shape[1]) for one in readings}
+    before, scored = (sum(column) for column in zip(*texts, strict=True))
+    most = {one.layer: max(1, one.settings(scored, before + scored) // values.shape[1]) for one in readings}
     return dataclasses.replace(plan, forced=tuple(_cut(layer, most)))
 
 

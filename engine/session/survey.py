@@ -42,7 +42,7 @@ def sketch_directions(width: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class ForcedScores:
-    """How the baseline's texts fare under every neuron's clamp; of the cells that are finished alone.
+    """How texts, the baseline's or the prompts themselves, fare under every neuron's clamp; of finished cells alone.
 
     Attributes:
         cells: [k] places of the finished cells in the plan, ascending.
@@ -111,9 +111,9 @@ class SurveyTables:
         layer: [cell] ascending.
         neuron: [cell] ascending in each layer.
         values: [cell, value] raw ones that the neuron is given: clamped to, added, or its factor; 0 for `zero`.
-        mean: [cell] of the neuron over the generated tokens of the baseline; NaN where nothing was measured.
+        mean: [cell] of the neuron over the tokens that are scored, else generated; NaN where nothing was measured.
         std: [cell] its standard deviation there (ddof 0).
-        prompt: [text] place of the prompt of a text: the texts are the baseline's, in the session's order.
+        prompt: [text] place of the prompt of a text: the texts are the baseline's, or prompts, in the session's order.
         sample: [text] which of the prompt's continuations it is.
         chose: [text] whether those that the survey went on with were chosen on it; all False where it did not.
         forced: what scoring found; None before, or where texts are written at once.

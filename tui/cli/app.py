@@ -250,7 +250,11 @@ def survey(
     layers: Annotated[str | None, taking("0..11|all", "Of which layers; the intervention's own by default.")] = None,
     depth: Annotated[
         Literal["forced", "free"] | None,
-        about("Score the baseline's texts (forced, the default), or have texts written; of a survey, which is told."),
+        about("Score texts (forced, the default), or have texts written; of a survey, which is told."),
+    ] = None,
+    score: Annotated[
+        Literal["generated", "prompts"] | None,
+        about("What is scored: what the baseline writes (the default), or the prompts themselves."),
     ] = None,
     then: Annotated[
         str | None, taking("top:N", "Have texts written under those that moved most, on the other half of the prompts.")
@@ -291,7 +295,7 @@ def survey(
     as_json: Json = False,
 ) -> None:
     """Do to many neurons what is done to one, and rank them."""
-    of_run = {"--neurons": neurons, "--layers": layers, "--then": then, "--vectors": vectors}
+    of_run = {"--neurons": neurons, "--layers": layers, "--then": then, "--vectors": vectors, "--score": score}
     settings = {
         "depth": depth, "neuron": neuron, "measure": measure, "value": value, "texts": texts, "family": family,
     }  # fmt: skip
@@ -309,7 +313,7 @@ def survey(
     if not begins and cli.survey.is_survey(named):
         cli.survey.show_survey(named, view)
         return
-    what = cli.survey.SurveyRun(neurons, layers, depth, then, vectors)
+    what = cli.survey.SurveyRun(neurons, layers, depth, then, vectors, score)
     end(cli.survey.survey_command(named, fields, what, session, view, restart=restart, plan=plan))
 
 

@@ -134,6 +134,7 @@ SET_KEYS: dict[str, tuple[str, ...]] = {
     "survey.neurons": (),
     "survey.layers": (),
     "survey.depth": ("forced", "free"),
+    "survey.score": ("generated", "prompts"),
     "survey.then": (),
     "survey.vectors": (),
     "execution.executor": ("local", "ray"),

@@ -163,7 +163,7 @@ def price_before(experiment: Experiment, base: Path) -> str:
         inputs = read_inputs(experiment, base)
     except ExplorerError:
         return ""
-    return price(*estimate_here(experiment, base, len(inputs.prompts), units=inputs.units))
+    return price(*estimate_here(experiment, base, len(inputs.prompts), inputs.units, inputs.prompt_tokens))
 
 
 def measure_here(model: ModelSpec, base: Path) -> None:
@@ -214,7 +214,7 @@ def say_plan(experiment: Experiment, base: Path, interest: float | None, as_json
     """Print what an experiment would cost and find; its paths start at `base`."""
     inputs = read_inputs(experiment, base)
     measure_here(experiment.model, base)
-    cost, pace = estimate_here(experiment, base, len(inputs.prompts), units=inputs.units)
+    cost, pace = estimate_here(experiment, base, len(inputs.prompts), inputs.units, inputs.prompt_tokens)
     warnings = inputs.warnings(experiment)
     told = _spread(experiment, cost, interest)
     if as_json:

@@ -18,6 +18,7 @@ from srm_explorer.engine.analyses import (
     survey_study,
     surveyed_cell,
     tables_in,
+    values_on_prompts,
 )
 from srm_explorer.engine.experiment import Experiment, SpecSource, available_presets, read_experiment
 from srm_explorer.engine.experiment.survey_file import survey_overrides
@@ -50,6 +51,7 @@ class SurveyRun:
     depth: Literal["forced", "free"] | None = None
     then: str | None = None
     vectors: str | None = None
+    score: Literal["generated", "prompts"] | None = None
 
     @property
     def overrides(self) -> list[str]:
@@ -131,7 +133,7 @@ def open_cell(session: str, cell: str, save_as: str | None, *, plan: bool, resta
     opened = load_session(paths.session_path(session))
     layer, neuron = surveyed_cell(opened, cell)
     _, name, base = as_draft(opened)
-    experiment = cell_experiment(opened.spec, layer, neuron)
+    experiment = cell_experiment(opened.spec, layer, neuron, values_on_prompts(opened, layer, neuron))
     path = default_path(experiment, f"{name}-L{layer}-n{neuron}") if save_as is None else paths.session_path(save_as)
     if plan:
         say_plan(experiment, base, None, as_json)
@@ -221,7 +223,7 @@ def _plan(spec: str, changes: Sequence[str], *, as_json: bool) -> None:
         note(source.note)
     inputs = read_inputs(experiment, source.base)
     measure_here(experiment.model, source.base)
-    cost, pace = estimate_here(experiment, source.base, len(inputs.prompts), units=inputs.units)
+    cost, pace = estimate_here(experiment, source.base, len(inputs.prompts), inputs.units, inputs.prompt_tokens)
     warnings = inputs.warnings(experiment)
     if as_json:
         say_json(

@@ -87,6 +87,7 @@ def estimate(
     description: Description | None,
     units: int | None = None,
     scored: float = 0.0,
+    prompt_tokens: int = 0,
 ) -> Cost:
     """Estimate a cost.
 
@@ -96,9 +97,11 @@ def estimate(
         description: of the model in use; None without one.
         units: that the prompts make; None where that is not known.
         scored: tokens a second that a survey scores; 0 where that is not known.
+        prompt_tokens: about how many a prompt has; 0 where that is not known.
     """
     if experiment.survey:
-        return _surveyed(experiment, n_prompts, (rate, scored or SCORING * (rate or 0.0)), description, units)
+        rates = rate, scored or SCORING * (rate or 0.0)
+        return _surveyed(experiment, n_prompts, rates, description, units, prompt_tokens or _PROMPT_TOKENS)
     kinds = [condition.kind for condition in conditions(experiment)]
     grid = Grid(n_prompts, experiment.generation.samples, len(kinds))
     tokens = len(grid) * experiment.generation.tokens
@@ -121,6 +124,7 @@ def _surveyed(
     rates: tuple[float | None, float],
     description: Description | None,
     units: int | None,
+    prompt_tokens: int,
 ) -> Cost:
     """The cost of a survey: its baseline, the texts that are scored, and those that are written.
 
@@ -139,7 +143,8 @@ def _surveyed(
     written = under * values * read
     each = experiment.generation.tokens
     tokens = (texts + written) * each
-    seconds = tokens / rate + forced * each / scored if rate and neurons else None
+    scored_tokens = forced * (prompt_tokens - 1 if survey.score == "prompts" else each)
+    seconds = tokens / rate + scored_tokens / scored if rate and neurons else None
     kept, widths = 0, list[int]()
     if shape is not None:
         kept = len(survey.kept_cells(survey.cells(template, shape)))
@@ -156,7 +161,7 @@ def _surveyed(
         neurons=neurons,
         values=values,
         scored=forced,
-        scored_tokens=forced * each,
+        scored_tokens=scored_tokens,
         disk=disk_bytes(experiment, neurons, kept, texts, widths),
     )
 
@@ -173,7 +178,9 @@ def _neurons(experiment: Experiment, shape: ModelShape | None) -> int:
     return each * max(1, len(layers.numbers)) + len(picked.cells)
 
 
-def estimate_here(experiment: Experiment, base: Path, n_prompts: int, units: int | None = None) -> tuple[Cost, Pace]:
+def estimate_here(
+    experiment: Experiment, base: Path, n_prompts: int, units: int | None = None, prompt_tokens: int = 0
+) -> tuple[Cost, Pace]:
     """Estimate a cost by what is known of the model on this machine; the screen and the command line say this one.
 
     Args:
@@ -183,7 +190,8 @@ def estimate_here(experiment: Experiment, base: Path, n_prompts: int, units: int
         the cost, and the pace that it is reckoned with.
     """
     pace = known_pace(experiment.model, base)
-    return estimate(experiment, n_prompts, pace.rate or None, sizes_in(pace), units, pace.scored), pace
+    sizes = sizes_in(pace)
+    return estimate(experiment, n_prompts, pace.rate or None, sizes, units, pace.scored, prompt_tokens), pace
 
 
 def sizes_in(pace: Pace) -> Description | None:

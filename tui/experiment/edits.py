@@ -98,8 +98,10 @@ def _alone(data: Data, field: Field, text: str, memory: Mapping[tuple[str, str],
 def _fit_survey(survey: Data, name: str) -> str:
     """Leave out of a survey what means nothing beside what was set, and say what was; that itself stays."""
     if not survey["neurons"]:
-        survey.update(layers="", then="", vectors="")
+        survey.update(layers="", then="", vectors="", score="generated")
         return ""
+    if name == "depth" and survey["depth"] == "free" and survey["score"] == "prompts":
+        survey["score"] = "generated"
     if name == "depth" and survey["depth"] == "free" and survey["then"]:
         survey["then"] = ""
         return "then is left out: texts are written under every neuron"

@@ -239,6 +239,7 @@ _SURVEYED = _choice_of_neurons("survey.neurons", "neurons", "none", "all", "top:
 _SURVEY = (
     _choice_of_neurons("survey.layers", "layers", "that of the intervention", "all"),
     from_model("survey.depth", "depth"),
+    from_model("survey.score", "score"),
     _choice_of_neurons("survey.then", "then", "none", "top:50", shares_line=True),
     _choice_of_neurons("survey.vectors", "vectors", "none"),
 )

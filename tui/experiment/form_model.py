@@ -185,7 +185,12 @@ class SpecForm:
         return is_changed
 
     def cost(
-        self, n_prompts: int, rate: float | None, units: int | None = None, kept: Description | None = None
+        self,
+        n_prompts: int,
+        rate: float | None,
+        units: int | None = None,
+        kept: Description | None = None,
+        prompt_tokens: int = 0,
     ) -> tuple[str, ...]:
         """What the experiment will cost, a fact each, empty where it is none; arguments as `cost.estimate` has them.
 
@@ -196,7 +201,8 @@ class SpecForm:
             experiment = Experiment.from_dict(self.data)
         except ExplorerError:
             return ()
-        return estimate(experiment, n_prompts, rate, kept or self.description, units).facts()
+        sizes = kept or self.description
+        return estimate(experiment, n_prompts, rate, sizes, units, prompt_tokens=prompt_tokens).facts()
 
     def hint(self, key: str) -> tuple[str, bool]:
         """What to say of a row, and whether it is that its text is not in use."""

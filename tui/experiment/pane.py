@@ -139,6 +139,7 @@ class InterventionPane(Widget):
         self._prompts = 0
         self._rate: float | None = None
         self._units: int | None = None
+        self._prompt_tokens = 0
         self._kept: Description | None = None
         self._check: Timer | None = None
         self._note: tuple[str, Tone] = ("", "plain")
@@ -204,10 +205,20 @@ class InterventionPane(Widget):
         self._refresh_form()
 
     def take_cost(
-        self, n_prompts: int, rate: float | None, units: int | None = None, kept: Description | None = None
+        self,
+        n_prompts: int,
+        rate: float | None,
+        units: int | None = None,
+        kept: Description | None = None,
+        prompt_tokens: int = 0,
     ) -> None:
-        """Take the number of prompts, the tokens a second of this model here and its sizes as kept; None: not known."""
+        """Take the number of prompts, the tokens a second of this model here and its sizes as kept; None: not known.
+
+        Args:
+            prompt_tokens: about how many a prompt has; 0 where that is not known.
+        """
         self._prompts, self._rate, self._units, self._kept = n_prompts, rate, units, kept
+        self._prompt_tokens = prompt_tokens
         self._show_cost()
 
     def experiment(self) -> Experiment:
@@ -471,7 +482,7 @@ class InterventionPane(Widget):
 
     def _show_cost(self) -> None:
         if self.is_ready and self._prompts:
-            self.foot.set_facts(self.spec.cost(self._prompts, self._rate, self._units, self._kept))
+            self.foot.set_facts(self.spec.cost(self._prompts, self._rate, self._units, self._kept, self._prompt_tokens))
 
     def _take_toml(self, text: str, before: str) -> None:
         if not text.strip():

@@ -9,7 +9,7 @@ from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.prompts import Turns
-from srm_explorer.engine.runs.inputs import read_inputs
+from srm_explorer.engine.runs.inputs import Inputs, read_inputs
 from srm_explorer.engine.runs.pace import Pace, known_pace
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.backend.events import RunGrew
@@ -132,13 +132,14 @@ class ModelInfoController:
             return
         base = self._editor.base
 
-        def count() -> tuple[int, int, Pace]:
-            inputs = read_inputs(experiment, base)
-            return len(inputs.prompts), inputs.units, known_pace(experiment.model, base)
+        def count() -> tuple[Inputs, Pace]:
+            return read_inputs(experiment, base), known_pace(experiment.model, base)
 
-        def counted(known: tuple[int, int, Pace] | ExplorerError) -> None:
+        def counted(known: tuple[Inputs, Pace] | ExplorerError) -> None:
             if isinstance(known, tuple):
-                prompts, units, pace = known
-                self._view.intervention.take_cost(prompts, pace.rate or None, units, sizes_in(pace))
+                inputs, pace = known
+                self._view.intervention.take_cost(
+                    len(inputs.prompts), pace.rate or None, inputs.units, sizes_in(pace), inputs.prompt_tokens
+                )
 
         self._view.background.run(count, counted, key="count prompts")

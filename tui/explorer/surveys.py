@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses.survey import cell_experiment
+from srm_explorer.engine.analyses.survey import cell_experiment, values_on_prompts
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.resume import default_path
@@ -80,7 +80,7 @@ class SurveyController:
 
 def _cell_run(session: Session, layer: int, neuron: int, prompts: int) -> _CellRun:
     _, name, base = as_draft(session)
-    experiment = cell_experiment(session.spec, layer, neuron)
+    experiment = cell_experiment(session.spec, layer, neuron, values_on_prompts(session, layer, neuron))
     path = default_path(experiment, f"{name}-L{layer}-n{neuron}")
     cost, _ = estimate_here(experiment, base, prompts)
     return _CellRun(experiment, path, base, cost.facts(), paths.is_there(path))

@@ -103,7 +103,7 @@ _FIELDS: dict[str, StudyField] = {
     "candidates": _whole("candidates", "how many it was the best of", 1, empty="as the experiment says"),
     "depth": _choice(
         "depth",
-        "what is ranked: scores of the baseline's texts, or texts that were written",
+        "what is ranked: scores of texts, or texts that were written",
         "forced",
         "free",
         empty="what there is, scores first",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from srm_explorer.engine.analyses.survey import survey_study
+from srm_explorer.engine.analyses.survey import cell_experiment, survey_study, values_on_prompts
 from srm_explorer.engine.analyses.surveyed import survey_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
@@ -33,6 +33,8 @@ from srm_explorer.engine.session.survey import sketch_directions
 from tests.conftest import TOOLS, load_module
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from srm_explorer.engine.execution.replay import Replay
     from srm_explorer.engine.experiment import Experiment
     from srm_explorer.engine.experiment.survey import Depth
@@ -111,6 +113,55 @@ def test_texts_whose_logits_are_no_numbers_are_left_out_of_every_measure_and_tha
     assert any(note.startswith(told) for note in notes)
 
 
+def losses(lab: Lab, ids: Sequence[int], layer: int, neuron: int, value: float | None) -> tuple[float, list[float]]:
+    """What the model's own code says: nats a token of a text, and what the neuron does at all tokens but the first.
+
+    Args:
+        value: that the neuron is held at; None leaves it alone.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(lab.model, dtype=torch.float64)
+    seen: list[float] = []
+
+    def hold(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        post = args[0].clone()
+        seen.extend(post[0, 1:, neuron].tolist())
+        if value is not None:
+            post[..., neuron] = value
+        return (post, *args[1:])
+
+    model.transformer.h[layer].mlp.c_proj.register_forward_pre_hook(hold)
+    with torch.inference_mode():
+        fed = torch.tensor([list(ids)])
+        logp = model(fed).logits[0, :-1].double().log_softmax(-1)
+        return -logp.gather(1, fed[0, 1:, None]).mean().item(), seen
+
+
+def test_prompts_that_are_scored_tell_the_change_of_the_loss_on_them(lab: Lab) -> None:
+    """Mean ablation of neurons on given texts, without a text being generated, beside the loss of the model's own."""
+    ablate = {key: SIGMA[key] for key in ("site", "neurons")} | {"op": "mean"}
+    plain = {"generation": {"tokens": 0}, "capture": {"positions": "all"}}
+    asked = lab.experiment(ablate, **plain, survey={"neurons": "3, 40", "layers": "0, 2", "score": "prompts"})
+    session = lab.session(asked)
+    survey = session.survey()
+    assert survey is not None
+    assert survey.forced is not None
+    assert not any(run.token_ids for run in session.runs)
+    for place, (layer, neuron) in enumerate(zip(survey.layer.tolist(), survey.neuron.tolist(), strict=True)):
+        untouched = [losses(lab, prompt.token_ids, layer, neuron, None) for prompt in session.prompts]
+        mean = np.mean([value for _, seen in untouched for value in seen])
+        np.testing.assert_allclose(survey.values[place], [mean])
+        for text, (prompt, (before, _)) in enumerate(zip(session.prompts, untouched, strict=True)):
+            after, _ = losses(lab, prompt.token_ids, layer, neuron, mean)
+            assert survey.forced.logp[place, 0, text] == pytest.approx(before - after, rel=1e-5, abs=1e-9)
+    assert replayed(session, lab).bit_equal
+    opened = cell_experiment(session.spec, 2, 40, values_on_prompts(session, 2, 40))
+    assert opened.interventions[0].values == pytest.approx(survey.values[-1].tolist())
+    assert lab.session(opened, "opened").resolved[1][0] == pytest.approx(survey.values[-1].tolist())
+
+
 def test_values_in_sigma_are_each_neurons_own(lab: Lab) -> None:
     survey = tables(lab, lab.experiment(SIGMA, survey={"neurons": "3, 40"}))
     for place, neuron in enumerate((3, 40)):
@@ -141,9 +192,14 @@ def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srm_explorer.engine.runs.survey._BATCHES", 1)
 
 
+ON_PROMPTS = {"capture": {"positions": "all"}, "survey": {"score": "prompts"}}
+
+
 @pytest.mark.usefixtures("cut_small")
-def test_interrupted_again_and_again_it_is_what_it_is_undisturbed(lab: Lab) -> None:
-    asked = lab.experiment(SIGMA, survey={"neurons": "0..5", "layers": "0, 2", "then": "top:5", "vectors": "4, 5"})
+@pytest.mark.parametrize("scores", [{}, ON_PROMPTS], ids=["generated", "prompts"])
+def test_interrupted_again_and_again_it_is_what_it_is_undisturbed(lab: Lab, scores: dict[str, Any]) -> None:
+    survey = {"neurons": "0..5", "layers": "0, 2", "then": "top:5", "vectors": "4, 5", **scores.get("survey", {})}
+    asked = lab.experiment(SIGMA, **{**scores, "survey": survey})
     whole = tables(lab, asked, "whole")
     seen: list[int] = []
     for part, wishes in ((1, 1), (3, 2), (5, 1)):
@@ -281,7 +337,26 @@ def test_a_norm_after_w_out_counts_where_those_that_write_most_are_asked_for(lab
         ({"survey": {"neurons": "all", "then": "top:3"}, "prompts": {"limit": 1}}, "one unit alone"),
         (
             {"survey": {"neurons": "all"}, "generation": {"tokens": 0}, "capture": {"positions": "all"}},
-            "generated tokens",
+            "scores generated tokens",
+        ),
+        (
+            {
+                "survey": {"neurons": "all", "score": "prompts", "then": "top:3"},
+                "generation": {"tokens": 0},
+                "capture": {"positions": "all"},
+            },
+            "writes generated tokens",
+        ),
+        ({"survey": {"score": "prompts"}}, "no neurons are surveyed"),
+        ({"survey": {"neurons": "all", "score": "prompts"}}, "no position is generated"),
+        ({"survey": {"neurons": "all", "score": "prompts", "depth": "free"}}, "nothing is scored"),
+        (
+            {
+                "survey": {"neurons": "all", "score": "prompts"},
+                "generation": {"mode": "sample", "samples": 2},
+                "capture": {"positions": "all"},
+            },
+            "each is there once",
         ),
     ],
 )
@@ -290,6 +365,15 @@ def test_what_no_survey_can_be_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ExplorerError, match=what):
         lab.run(lab.experiment({**SIGMA, "unit": "raw"}, **changes))
+    assert not lab.path().with_suffix(".run").exists()
+
+
+def test_a_prompt_of_one_token_is_not_scored(lab: Lab) -> None:
+    lab.prompts("first of two", "a")
+    plain = {"generation": {"tokens": 0}, "capture": {"positions": "all"}}
+    asked = lab.experiment(SIGMA, **plain, survey={"neurons": "3", "score": "prompts"})
+    with pytest.raises(ExplorerError, match=r"1 of 2 prompts are one token.*the first of them prompt 2"):
+        lab.run(asked)
     assert not lab.path().with_suffix(".run").exists()
 
 

@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.model import cells, closed_form, texts
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.cells import CellScorer, Settings
@@ -80,6 +81,27 @@ def test_the_short_ways_are_equal_to_a_pass_through_the_edited_block(
         through = CellScorer(model, settings, captures, rows=3, plain=True)
         assert through.way == "through"
         agree(model, through, positions)
+
+
+@pytest.mark.parametrize(
+    ("positions", "at"),
+    [("all", (*range(10),)), ("prompt", (*range(10),)), ("last", (9,)), (RowPositions((2, 5)), (2, 5))],
+)
+@pytest.mark.parametrize(("name", "layer"), [("gpt2", 0), ("gpt2", 2), ("llama", 1)])
+def test_a_prompt_is_scored_as_what_follows_its_first_token(
+    request: pytest.FixtureRequest, name: str, layer: int, positions: Positions | RowPositions, at: tuple[int, ...]
+) -> None:
+    model: LoadedModel = request.getfixturevalue(f"tiny_{name}")
+    site, whole = f"blocks.{layer}.mlp.hook_post", (*PROMPT, *TOKENS)
+    settings = Settings(site, "clamp", np.array([3, 40]), np.array([-9.0, 4.0]))
+    edits = tuple((settings.edit(number, RowPositions(at)),) for number in range(2))
+    ((_, (untouched, *plain)),) = score_texts(model, [GivenText(whole[:1], whole[1:], edits)])
+    scores = CellScorer(model, settings, [Capture(site, "mean", "prompt")], rows=3).score(whole, (), positions, first=1)
+    np.testing.assert_allclose(scores.kl, [forced.scores.kl.mean() for forced in plain], rtol=1e-9, atol=1e-12)
+    changed = [(forced.scores.logp - untouched.scores.logp).mean() for forced in plain]
+    np.testing.assert_allclose(scores.logp, changed, rtol=1e-9, atol=1e-12)
+    assert (scores.change > 0).all(), "the last token is captured, though nothing is predicted at it"
+    assert bool((scores.kl > 1e-12).all()) == (positions != "last")
 
 
 def test_a_share_of_tokens_becomes_another(tiny_gpt2: LoadedModel) -> None:

@@ -122,3 +122,16 @@ def test_what_so_many_units_can_see_is_part_of_the_cost() -> None:
     assert estimate(experiment(), 50, None, None, 50).facts()[-1] == "50 units see .404 sd"
     assert estimate(experiment(), 140, None, None, 7).facts()[-1] == "7 units see 1.27 sd"
     assert estimate(experiment(), 3, None, None, 3).facts()[-1] == "3 units too few for a p"
+
+
+def test_scored_prompts_cost_their_own_tokens_and_none_are_generated() -> None:
+    asked = experiment(
+        "survey={neurons='0..9', score='prompts'}",
+        "interventions.0.neurons=[373]",
+        "generation.tokens=0",
+        "capture.positions=all",
+    )
+    cost = estimate(asked, 5, 100.0, None, scored=1000.0, prompt_tokens=401)
+    assert (cost.tokens, cost.scored) == (0, 5 * 10 * cost.values)
+    assert cost.scored_tokens == cost.scored * 400
+    assert cost.seconds == pytest.approx(cost.scored_tokens / 1000)

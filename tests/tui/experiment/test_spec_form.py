@@ -613,6 +613,7 @@ def test_a_survey_is_one_row_until_neurons_are_named_and_keeps_only_what_means_s
         "survey.neurons": "0..9, 12",
         "survey.layers": "that of the intervention",
         "survey.depth": "forced",
+        "survey.score": "generated",
         "survey.then": "none",
         "survey.vectors": "none",
     }
