@@ -219,15 +219,12 @@ def search_separation(
     rng = np.random.default_rng(selection.seed)
     if not groups.paired:
         return _between_units(caught, values, groups, selection, rng)
-    runs, sign = _both(groups)
-    kept = np.isin(caught.unit[runs], groups.units[0])
-    runs, sign = runs[kept], sign[kept]
-    weights = sign / _times(caught.unit[runs] * 2 + (sign > 0))
+    differences = unit_differences(caught, values, groups)
     chosen, other = _split(groups.units[0], caught, rng)
-    contrast = paired_contrast(_differences(values[runs], weights, caught.unit[runs], chosen))
+    contrast = paired_contrast(differences[chosen])
     best = _scan(contrast, selection)
     single = selection.shared in selection.set_axes
-    rest = _differences(values[runs], weights, caught.unit[runs], other)
+    rest = differences[other]
     both = None if single else synergy([rest], best.pairs)
     tested = paired_test(rest, best.pairs, selection.permutations, selection.seed, single=single)
     exchanged = SIGNS if single else RESIDUALS
@@ -263,11 +260,7 @@ def separated(
         what = f"{fewest} units are too few to test on"
         raise ExplorerError(what, where=caught.session.name, remedy=f"{FEWEST} prompts are the fewest, better 25")
     if groups.paired:
-        runs, sign = _both(groups)
-        kept = np.isin(caught.unit[runs], groups.units[0])
-        runs, sign = runs[kept], sign[kept]
-        weights = sign / _times(caught.unit[runs] * 2 + (sign > 0))
-        samples = [_differences(values[runs], weights, caught.unit[runs], groups.units[0])]
+        samples = [unit_differences(caught, values, groups)[groups.units[0]]]
         tested = paired_test(samples[0], pairs, permutations, seed, single=single)
         exchanged = SIGNS if single else RESIDUALS
     else:
@@ -418,21 +411,3 @@ def _split(units: Places, caught: Captured, rng: np.random.Generator) -> tuple[P
 def _too_few(caught: Captured, units: int) -> ExplorerError:
     what = f"{units} {'unit' if units == 1 else 'units'} cannot be split into a half to choose on and a half to test on"
     return ExplorerError(what, where=caught.session.name, remedy=f"run {2 * FEWEST} prompts or more, better 50")
-
-
-def _both(groups: ComparedGroups) -> tuple[Places, Floats]:
-    sizes = [len(runs) for runs in groups.runs]
-    return np.concatenate(groups.runs), np.repeat([1.0, -1.0], sizes)
-
-
-def _times(labels: Places) -> Floats:
-    """[run] how often the run's label occurs."""
-    _, inverse, times = np.unique(labels, return_inverse=True, return_counts=True)
-    return times[inverse].astype(np.float64)
-
-
-def _differences(values: Floats, weights: Floats, of_unit: Places, units: Places) -> Floats:
-    sums = np.zeros((len(units), values.shape[1]))
-    is_member = np.isin(of_unit, units)
-    np.add.at(sums, np.searchsorted(units, of_unit[is_member]), weights[is_member, None] * values[is_member])
-    return sums

@@ -204,7 +204,13 @@ def test_other_sites_widths_and_conventions_are_refused_with_the_reason() -> Non
     wide = made("wide").changed(provenance={"model": {"d_mlp": 3072}})
     with pytest.raises(ExplorerError, match="64 coordinates in one, 3072 in wide"):
         same_axes(one.changed(provenance={"model": {"d_mlp": 64}}), wide, one.planes[0])
+    layers = made("layers").changed(provenance={"model": {"d_mlp": 64, "mlp_widths": [64, 64, 48]}})
+    with pytest.raises(ExplorerError, match="64 coordinates in one, 48 in layers"):
+        same_axes(one.changed(provenance={"model": {"d_mlp": 64}}), layers, one.planes[0])
     residual = made("one", site=RESIDUAL)
+    told = {"d_model": 32, "d_mlp": 64, "mlp_widths": [64, 64, 48]}
+    same = residual.changed(name="other", provenance={"model": told})
+    assert same_axes(residual.changed(provenance={"model": {"d_model": 32}}), same, residual.planes[0])
     capture = residual.spec.capture.model_copy(update={"residual": "raw"})
     raw = residual.changed(name="raw", spec=residual.spec.model_copy(update={"capture": capture}))
     with pytest.raises(ExplorerError, match="mean over coordinates"):

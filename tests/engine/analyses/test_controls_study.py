@@ -232,6 +232,7 @@ def test_what_the_experiment_says_of_the_choice_cannot_be_said_otherwise_later(
 def test_candidates_that_the_ledger_knows_count_where_they_are_more(controlled: Callable[..., Session]) -> None:
     def change(number: int, row: np.ndarray) -> None:
         row[..., PARTNER] += 6.0 if number == 0 else 0.1 * number
+        row[..., -2:] *= 1.1  # two that the finder can score
 
     session = controlled(change, k=9)
 

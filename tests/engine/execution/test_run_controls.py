@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.runs.controls import direction_hash, placebo
 from srm_explorer.engine.runs.journal import JournalWriter
@@ -120,6 +121,28 @@ def test_a_session_with_controls_replays_bit_equal(lab: Lab, clamp: dict[str, An
     found = replay(session, lab.folder / "out")
     assert found.bit_equal
     assert found.runs == len(session.runs) == 4 * (3 + 6)
+
+
+def test_controls_that_are_not_those_of_the_experiment_are_not_replayed(lab: Lab, clamp: dict[str, Any]) -> None:
+    from srm_explorer.engine.execution.replay import replay
+
+    session = lab.session(lab.experiment(clamp, controls={"neurons": 2}))
+    told = dict(session.provenance)
+    kept = next(name for name, own in told.items() if isinstance(own, dict) and "matches" in own)
+    (match,) = told[kept]["matches"]
+    damages = {
+        "controls are missing": {name: own for name, own in told.items() if name != kept},
+        "controls do not stand for every neuron": {
+            **told,
+            kept: {**told[kept], "matches": [{**match, "target": match["target"] + 1}]},
+        },
+    }
+    for message, provenance in damages.items():
+        with pytest.raises(ExplorerError, match=message):
+            replay(session.changed(provenance=provenance), lab.folder / "out")
+    fewer = session.spec.model_copy(update={"controls": session.spec.controls.model_copy(update={"neurons": 1})})
+    with pytest.raises(ExplorerError):
+        replay(session.changed(spec=fewer), lab.folder / "out")
 
 
 def test_several_neurons_and_crossed_interventions_have_controls_of_their_own_and_backgrounds_none(

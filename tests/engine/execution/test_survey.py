@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from srm_explorer.engine.session.survey import sketch_directions
 from tests.conftest import TOOLS, load_module
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from srm_explorer.engine.execution.replay import Replay
     from srm_explorer.engine.experiment import Experiment
@@ -433,6 +434,16 @@ def test_a_table_that_differs_is_told_with_its_neurons_and_by_how_much(lab: Lab)
     told = {table.table: (table.neurons, table.largest) for table in found.survey.differing}
     assert told.pop("kl") == (2, pytest.approx(0.5))
     assert told == {"promoted": (1, None), "text_hash": (1, None), f"vectors/{SIGMA['site']}": (1, np.inf)}
+
+
+@pytest.mark.parametrize("tokens", [lambda ids: (*ids[:-1], 600), lambda ids: (*ids[:-1], -1), lambda ids: ids * 60])
+def test_texts_that_the_model_cannot_be_fed_are_not_scored_again(
+    lab: Lab, tokens: Callable[[tuple[int, ...]], tuple[int, ...]]
+) -> None:
+    session = lab.session(lab.experiment(SIGMA, survey={"neurons": "0..1"}))
+    runs = tuple(dataclasses.replace(run, token_ids=tokens(run.token_ids)) for run in session.runs)
+    with pytest.raises(ExplorerError, match="cannot be fed to this model"):
+        replayed(session.changed(runs=runs), lab)
 
 
 @pytest.mark.usefixtures("cut_small")

@@ -127,6 +127,22 @@ def test_pairs_kept_for_confirmation_are_in_no_reading(lab: Lab, planted: Loaded
     assert found.remark == alone.remark
 
 
+@pytest.mark.parametrize(("end", "before"), [("=", ""), ("(", ""), (" ", ""), ("y", " "), ("", " ")])
+def test_a_space_goes_before_an_answer_unless_the_prompt_has_one_or_needs_none(
+    lab: Lab, tiny_gpt2: LoadedModel, end: str, before: str
+) -> None:
+    rows = [
+        f'"{stem} {at}{end}",{at},{answer}' for at in range(5) for stem, answer in (("the man", "q"), ("it is", "w"))
+    ]
+    (lab.folder / "pairs.csv").write_text("\n".join(["prompt,pair,answer", *rows]) + "\n")
+    session = run(lab, tiny_gpt2, {**PATCH, "neurons": [3], "positions": "last"})
+    assert {prompt.text[-1:] for prompt in session.prompts} == ({end} if end else set("01234"))
+    by_answer = read(session, tiny_gpt2, answer="answer")
+    by_token = read(session, tiny_gpt2, tokens=f"{before}q,{before}w")
+    is_first = np.array([session.prompts[prompt].factors["answer"] == "q" for prompt in by_token.source])
+    np.testing.assert_allclose(by_answer.clean, np.where(is_first, 1, -1) * by_token.clean)
+
+
 def test_each_prompt_s_own_answer_gives_the_same_as_its_token(lab: Lab, planted: LoadedModel) -> None:
     rows = [f"{stem}({end}=,{at},{answer}" for at, stem in enumerate(STEMS) for end, _, answer in ENDS]
     (lab.folder / "pairs.csv").write_text("\n".join(["prompt,pair,answer", *rows]) + "\n")
