@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.dom import DOMNode
 from textual.markup import escape
@@ -66,6 +66,11 @@ class Palette(CommandPalette):
     def compose(self) -> ComposeResult:
         yield from super().compose()
         yield StatusLine()
+
+    def _action_command_list(self, action: str) -> None:
+        # Textual turns a page by the lines of the list, of which there are none before it is laid out.
+        if self.query_one(CommandList).size or not action.startswith("page_"):
+            super()._action_command_list(action)
 
 
 class Commands(Provider):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from textual.widgets import Input, Static
 
 from srm_explorer.engine import paths
@@ -327,6 +327,23 @@ async def test_who_types_on_before_the_palette_has_its_list_finds_things_all_the
         early.cancel()
         await asyncio.wait({early})
         assert "help" in (await anext(aiter(commands._search("help")))).text
+
+
+async def test_a_page_of_the_palette_can_be_turned_before_it_is_laid_out(drive: Any) -> None:
+    async with drive() as (app, pilot, until):
+        await pilot.press("colon")
+        await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
+        commands = app.screen.query_one(CommandList)
+        await until(lambda: commands.option_count > 1, "its commands")
+        commands.styles.display = "none"
+        await until(lambda: not commands.size, "a list that takes no room")
+        commands.set_options([*commands.options])
+        commands.highlighted = 0
+        await pilot.press("pagedown", "pageup")
+        commands.styles.display = "block"
+        await until(lambda: bool(commands.size), "a list that takes room")
+        await pilot.press("pagedown")
+        assert commands.highlighted
 
 
 async def test_the_palette_has_every_action_of_every_screen_by_what_it_does(drive: Any, stored: Path) -> None:
