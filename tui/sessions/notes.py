@@ -118,8 +118,11 @@ class NotesScreen(Screen[str | None]):
 
     def action_drop(self) -> None:
         if self._session is not None and self._draft is not None:
-            self.query_one(TextArea).text = self._session.notes
+            with self.prevent(TextArea.Changed):
+                self.query_one(TextArea).text = self._session.notes
+            self._draft.forget()
             self.query_one(StatusLine).said = ("as saved", "plain")
+            self.refresh_bindings()
 
     def action_leave(self) -> None:
         if self._session is None or self._text == self._session.notes:

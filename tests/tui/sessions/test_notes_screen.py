@@ -89,6 +89,7 @@ async def test_what_a_killed_screen_had_typed_comes_back_and_can_be_dropped(shel
         assert "f2 saves them, f4 drops them" in app.text()
         await pilot.press("f4")
         assert "half a thou" not in app.text()
+        assert "as saved" in app.text()
         await pilot.press("escape")
         await until(lambda: app.answers)
     async with drive(opened(shelf)) as (app, _, until):
