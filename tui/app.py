@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import dataclasses
 import signal
-import subprocess
 import sys
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
 from textual import events, messages
-from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.driver import Driver
@@ -31,7 +29,6 @@ from srm_explorer.tui.settings import (
     TEMPLATE,
     Settings,
     count_use,
-    editor_command,
     keep_theme,
     load_settings,
     settings_path,
@@ -40,6 +37,7 @@ from srm_explorer.tui.settings import (
 from srm_explorer.tui.terminal import replies, selecting, textual_patches, wide_text
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
 from srm_explorer.tui.terminal.driver import TerminalDriver
+from srm_explorer.tui.terminal.editor import edit_file
 from srm_explorer.tui.terminal.jobs import JobControl
 from srm_explorer.tui.terminal.replies import TerminalReply
 from srm_explorer.tui.terminal.textual_patches import KeyOrder, LastingWriter
@@ -177,13 +175,15 @@ class ExplorerApp(KeyOrder[ExitSummary]):
                 from srm_explorer.engine.io.files import write_atomic
 
                 write_atomic(path, TEMPLATE.encode())
+            failed = edit_file(self, path)
         except ExplorerError as error:
             self.explorer.refuse(error)
             return
-        if self.edit_file(str(path)):
-            self._use(self._read_settings())
-            self._look_again()
-            self.tell_settings()
+        self._use(self._read_settings())
+        self._look_again()
+        self.tell_settings()
+        if failed:
+            self.explorer.say(f"{failed}; the settings were read again as they are", "error")
 
     def choose_theme(self, theme: str) -> None:
         """Draw everything in another theme, and keep it in the settings file."""
@@ -201,23 +201,6 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             self.explorer.say(f"theme {theme}, kept; where {origin} is given, that goes before it")
         else:
             self.explorer.say(f"theme {theme}, kept in the settings")
-
-    def edit_file(self, path: str) -> bool:
-        """Leave the screen to the user's editor until it ends; whether it could be started."""
-        command = editor_command()
-        try:
-            with self.suspend():
-                subprocess.run([*command, path], check=False)
-        except OSError as error:
-            what = f"the editor '{command[0]}' cannot be started: {(error.strerror or str(error)).lower()}"
-            self.explorer.refuse(ExplorerError(what, remedy="set EDITOR to one that is there"))
-            return False
-        except SuspendNotSupported:
-            self.explorer.refuse(
-                ExplorerError("a page has no editor", remedy=f"edit {path} elsewhere, and open it again")
-            )
-            return False
-        return True
 
     def copy_to_clipboard(self, text: str) -> None:
         """Have the terminal keep a text; one that it would not take goes to a file."""
@@ -319,7 +302,11 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             self.notify("\n".join(problems), title="settings", severity="warning", timeout=15, markup=False)
 
     def _read_settings(self) -> Settings:
-        return load_settings(command_line=self._start.settings)
+        settings = load_settings(command_line=self._start.settings)
+        if "utf" in (getattr(sys.__stderr__, "encoding", None) or "utf").lower():
+            return settings
+        # In what else a terminal is written in, each sign would be one question mark.
+        return dataclasses.replace(settings, glyphs="ascii", markers="ascii")
 
     def _look_again(self) -> None:
         self.refresh(layout=True)

@@ -348,20 +348,6 @@ def unknown_keys(settings: Settings, known: frozenset[str]) -> list[str]:
     return [*told, *_rest(unknown, "settings")]
 
 
-def editor_command() -> list[str]:
-    """The user's editor with its arguments, as $VISUAL or $EDITOR names it, else `vi`."""
-    import shlex
-
-    for name in ("VISUAL", "EDITOR"):
-        try:
-            words = shlex.split(os.environ.get(name, ""))
-        except ValueError:
-            continue
-        if words:
-            return words
-    return ["vi"]
-
-
 def _rest(problems: Sequence[str], where: str) -> list[str]:
     return [f"{where}: {len(problems) - _MOST:,} more lines are wrong"] if len(problems) > _MOST else []
 

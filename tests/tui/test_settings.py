@@ -15,7 +15,6 @@ from srm_explorer.tui.settings import (
     THEMES,
     Settings,
     count_use,
-    editor_command,
     keep_theme,
     load_settings,
     settings_path,
@@ -226,14 +225,6 @@ def test_a_key_for_an_action_that_does_not_exist_is_told_with_the_nearest() -> N
     settings = Settings(keys={"run.strat": "f5", "run.cancel": "x"})
     (line,) = unknown_keys(settings, frozenset(("run.start", "run.cancel")))
     assert line == "settings: there is no key named 'run.strat'; did you mean 'run.start'?"
-
-
-def test_the_editor_is_the_users_with_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VISUAL", "code --wait")
-    assert editor_command() == ["code", "--wait"]
-    monkeypatch.setenv("VISUAL", "")
-    monkeypatch.setenv("EDITOR", 'un"balanced')
-    assert editor_command() == ["vi"]
 
 
 @pytest.mark.parametrize(

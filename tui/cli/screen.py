@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from srm_explorer.engine import paths
-from srm_explorer.tui.cli.output import note
+from srm_explorer.tui.cli.output import note, visible
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import load_settings
 
@@ -57,7 +57,11 @@ def open_explorer(start: LaunchOptions | None = None) -> int:
     Without a terminal one line says what can be done instead, and the status is 2.
     """
     if not has_terminal():
-        note("the full screen needs a terminal; `srm-explorer --help` lists the commands that do without one")
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            kind = f"TERM is {visible(os.environ['TERM'])!r}" if os.environ.get("TERM") else "TERM is not set"
+            note(f"the full screen needs to know the terminal, and {kind}; try `TERM=xterm-256color srm-explorer`")
+        else:
+            note("the full screen needs a terminal; `srm-explorer --help` lists the commands that do without one")
         return 2
     from srm_explorer.tui.app import run_app
 

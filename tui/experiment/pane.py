@@ -413,14 +413,22 @@ class InterventionPane(Widget):
             with tempfile.TemporaryDirectory(prefix="srm-explorer-") as folder:
                 path = Path(folder) / self.TOML
                 path.write_text(before, encoding="utf-8")
-                edit_file(self.app, path, self._toml_line)
+                failed = edit_file(self.app, path, self._toml_line)
                 text = path.read_text(encoding="utf-8-sig", errors="replace")
         except OSError as error:
             self._say(f"the text cannot be written or read: {(error.strerror or str(error)).lower()}", "problem")
         except ExplorerError as error:
             self._say(str(error), "problem")
         else:
-            self._take_toml(text, before)
+            if failed and text != before:
+                # An editor that was killed had perhaps saved: neither taken nor lost.
+                self._refused_toml, self._toml_line = text, 1
+                self._settle(False)
+                self._say(f"{failed}; what it wrote is not taken: e opens it again", "problem")
+            elif failed:
+                self._say(f"{failed}; nothing is changed", "problem")
+            else:
+                self._take_toml(text, before)
 
     def _settle(self, is_changed: bool, note: str = "") -> None:
         self._say(note, "note")

@@ -555,7 +555,8 @@ class PromptsPane(Widget):
         like = self._like()
         line = listed.fatal[0].line if listed.fatal else like.line if like is not None else 1
         try:
-            edit_file(self.app, listed.path, line)
+            if failed := edit_file(self.app, listed.path, line):
+                self._say(f"{failed}; the file was read again as it is", "error")
         except ExplorerError as error:
             self._say(str(error), "error")
         self._look()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass
 from selectors import EVENT_READ, SelectSelector
 from typing import Any
@@ -33,6 +34,9 @@ class TerminalDriver(LinuxDriver):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        if sys.__stderr__ is None or not sys.__stderr__.isatty():
+            # Textual draws there, also where it was sent to a file (`2> errors.txt`): nothing would be seen.
+            self._file = sys.__stdout__
         # A terminal that has no name here, as in some containers, is read as it was given.
         with contextlib.suppress(OSError):
             name = os.ttyname(self.fileno)

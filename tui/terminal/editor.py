@@ -11,6 +11,7 @@ import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from textual.app import App, SuspendNotSupported
 
@@ -51,14 +52,15 @@ def editor_command(path: Path, line: int, environment: Mapping[str, str]) -> lis
     return [editor, *_arguments(editor, path, line)]
 
 
-def edit_file(app: App[object], path: Path, line: int) -> None:
-    """Let the user edit a file in their editor while the app is suspended.
+def edit_file(app: App[Any], path: Path, line: int = 1) -> str:
+    """Let the user edit a file in their editor while the app is suspended; how that failed, empty where it did not.
+
+    A file may have been written before its editor failed.
 
     Raises:
-        ExplorerError: no editor, one that fails, or a terminal that cannot be handed over.
+        ExplorerError: no editor, one that cannot be started, or a terminal that cannot be handed over.
     """
     command = editor_command(path, line, os.environ)
-    status: int | None = None
     try:
         with app.suspend(), _interrupts_ignored():
             try:
@@ -71,9 +73,10 @@ def edit_file(app: App[object], path: Path, line: int) -> None:
         raise ExplorerError(
             "this terminal cannot be handed to an editor", remedy=f"edit {path} elsewhere; it is read again"
         ) from None
-    if status:
-        how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
-        raise ExplorerError(f"{Path(command[0]).name} {how}", remedy="the file was read again as it is")
+    if not status:
+        return ""
+    how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
+    return f"{Path(command[0]).name} {how}"
 
 
 def _arguments(editor: str, path: Path, line: int) -> list[str]:

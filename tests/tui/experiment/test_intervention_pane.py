@@ -556,6 +556,32 @@ async def test_broken_text_of_the_editor_is_kept_for_the_next_time(
         assert "there-is-no-such-editor" in told(app)
 
 
+@pytest.mark.process
+async def test_what_an_editor_wrote_that_failed_is_neither_taken_nor_lost(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    app = host(width=100)
+    monkeypatch.setattr(app, "suspend", nullcontext)
+    monkeypatch.delenv("VISUAL", raising=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        for script, said in (("exit 1", "edit ended with status 1"), ("kill -9 $$", "edit was ended by signal 9")):
+            monkeypatch.setenv("EDITOR", editor(tmp_path, script))
+            await pilot.press("e")
+            await pilot.pause()
+            assert f"{said}; nothing is changed" in told(app)
+            assert app.typed == {}
+        monkeypatch.setenv("EDITOR", editor(tmp_path, 'sed -i "s/tokens = 50/tokens = 20/" "$1"; kill -9 $$'))
+        await pilot.press("e")
+        await pilot.pause()
+        assert "edit was ended by signal 9; what it wrote is not taken: e opens it again" in told(app)
+        assert app.changes == []
+        assert "tokens = 20" in app.typed["experiment.toml"]
+        monkeypatch.setenv("EDITOR", "true")
+        await pilot.press("e")
+        await pilot.pause()
+        assert app.changes[-1]["generation"]["tokens"] == 20
+
+
 async def test_every_key_of_the_pane_says_what_it_does() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:

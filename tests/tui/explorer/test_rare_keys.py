@@ -37,12 +37,12 @@ async def test_restarting_the_worker_is_said_at_once(drive: Any) -> None:
 
 
 async def test_the_settings_are_written_edited_and_read_again(drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def edit(app: ExplorerApp, path: str) -> bool:
-        settings_path().write_text('theme = "light"\n')
-        return path == str(settings_path())
+    def edit(_app: ExplorerApp, path: Path) -> str:
+        path.write_text('theme = "light"\n')
+        return "" if path == settings_path() else "another file"
 
     # Without a terminal the screen cannot be left to an editor; everything round it is real.
-    monkeypatch.setattr(ExplorerApp, "edit_file", edit)
+    monkeypatch.setattr("srm_explorer.tui.app.edit_file", edit)
     async with drive() as (app, pilot, until):
         assert app.settings.theme == "dark"
         await pilot.press("comma")

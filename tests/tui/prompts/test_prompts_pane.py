@@ -676,9 +676,10 @@ async def test_the_home_folder_and_what_cannot_be_opened(tmp_path: Path, monkeyp
 async def test_a_new_set_is_made_edited_and_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edited: list[Path] = []
 
-    def edit(app: object, path: Path, line: int) -> None:
+    def edit(app: object, path: Path, line: int) -> str:
         edited.append(path)
         path.write_text(f"{path.read_text()}A first prompt\n")
+        return ""
 
     monkeypatch.setattr("srm_explorer.tui.prompts.pane.edit_file", edit)
     async with opened(sets=["alpha"]) as (app, pilot):
