@@ -144,12 +144,12 @@ class Actor:
 
     def carry_out(self, task: Task[Any]) -> Any:
         """Do a task: what comes of it, a `Fault`, or None where it does not fit into memory."""
-        tokens = 0
+        written = 0
 
-        def report(step: int, writing: int) -> None:
-            nonlocal tokens
-            tokens += writing
-            self._look = Look(step=step + 1, tokens=tokens)
+        def report(step: int, tokens: int) -> None:
+            nonlocal written
+            written += tokens
+            self._look = Look(step=step + 1, tokens=written)
 
         return self._done(lambda: self._station.carry_out(task, report))
 

@@ -197,5 +197,5 @@ def flying(task: Task[Any], meter: Meter) -> Report:
     return report
 
 
-def _unheard(_step: int, _writing: int) -> None:
+def _unheard(_step: int, _tokens: int) -> None:
     return

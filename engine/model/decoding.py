@@ -383,7 +383,8 @@ def decode(
         generation: how far and how to write.
         captures: what to keep of every row.
         share: compute what rows with one history have in common once; False is the plain reference.
-        on_step: called after each step with the step and the number of rows still writing; may raise to stop.
+        on_step: called after each step with the step and the tokens it wrote, one for each row that still writes; may
+            raise to stop.
 
     Raises:
         ExplorerError: a site does not exist in this model.

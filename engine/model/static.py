@@ -76,8 +76,8 @@ def decode_static(
         rows: the batch.
         generation: how far and how to write, at least one token.
         captures: what to keep of every row.
-        on_step: called now and then with the last step that is done and the number of rows that still wrote after it;
-            may raise to stop.
+        on_step: called now and then with the last step that is done and the tokens written since it was called before,
+            as many a step as rows still write; may raise to stop.
         graphs: how a step is run; None captures on CUDA and calls elsewhere.
 
     Raises:
@@ -481,6 +481,7 @@ class _Looks:
 
     def __init__(self, on_step: Callable[[int, int], None] | None) -> None:
         self._on_step = on_step
+        self._told = -1
         self._asked: deque[tuple[int, Tensor, Any]] = deque()
 
     def wrote(self, step: int, writing: Bool[Tensor, " row"]) -> int | None:
@@ -501,14 +502,17 @@ class _Looks:
         """Hear what was asked, and how it ended."""
         while self._asked:
             self._answered()
-        if self._on_step:
-            self._on_step(step, int(writing.sum()))
+        self._tell(step, int(writing.sum()))
 
     def _answered(self) -> int:
         step, left, event = self._asked.popleft()
         if event is not None:
             event.synchronize()
         count = int(left)
-        if self._on_step:
-            self._on_step(step, count)
+        self._tell(step, count)
         return count
+
+    def _tell(self, step: int, writing: int) -> None:
+        if self._on_step:
+            self._on_step(step, writing * (step - self._told))
+        self._told = step

@@ -171,7 +171,7 @@ class Meter:
     _rows: int = 0
     _began: float = field(default=0.0)
     _batch_began: float = 0.0
-    _first_step: float = 0.0
+    _first: tuple[int, float] | None = None  # of a batch, the step that was told first, and when
     _worked: int = 0
     _spent: float = 0.0
     _memory: int | None = None
@@ -225,13 +225,16 @@ class Meter:
         self._batch_began = time.monotonic()
         self._began = self._began or self._batch_began
         self._rows = rows
+        self._first = None
         self._tokens = self._finished_tokens
         self._tell(self._progress(0))
 
-    def step(self, step: int, writing: int) -> None:
-        """Count a token for each row still writing; raise Stopped if that is wished."""
-        self._tokens += writing
-        self._first_step = time.monotonic() if step == 0 else self._first_step
+    def step(self, step: int, tokens: int) -> None:
+        """Count the tokens that were written since the step that was told before; raise Stopped if that is wished."""
+        self._tokens += tokens
+        if self._first is None or step <= self._first[0]:
+            # Where prompts of one length go on after those of another, steps begin again.
+            self._first = step, time.monotonic()
         self._tell(self._progress(step + 1))
         if self.stop.level > 1:
             raise Stopped
@@ -252,7 +255,7 @@ class Meter:
         if self.stop.level > 1:
             raise Stopped
 
-    def halt(self, _step: int, _writing: int) -> None:
+    def halt(self, _step: int, _tokens: int) -> None:
         """Count nothing; raise Stopped if that is wished."""
         if self.stop.level > 1:
             raise Stopped
@@ -298,15 +301,17 @@ class Meter:
             self._weighed(),
         )
 
-    def _seconds_left(self, step: int, now: float) -> float | None:
-        """From the time that runs have taken; within the first batch, from that of its steps but the first.
+    def _seconds_left(self, steps: int, now: float) -> float | None:
+        """From the time that runs have taken; within a batch, from that of its steps since the first that was told.
 
-        The first step reads the prompt: taken for one of many, it would make hours of minutes.
+        The first step reads the prompt: taken for one of many, it would make hours of minutes. On a GPU steps are told
+        some at a time.
         """
         runs, spent, left = self._worked, self._spent, 0.0
-        if self._rows and step > 1:
-            a_step = (now - self._first_step) / (step - 1)
-            left = (self.steps - step) * a_step
+        first, since = self._first or (0, now)
+        if self._rows and steps > first + 1:
+            a_step = (now - since) / (steps - 1 - first)
+            left = (self.steps - steps) * a_step
             runs, spent = runs + self._rows, spent + now - self._batch_began + left
         elif self._rows and runs:
             left = max(0.0, self._rows * spent / runs - (now - self._batch_began))

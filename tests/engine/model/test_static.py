@@ -215,7 +215,7 @@ def test_a_batch_is_filled_up_by_a_few_rows(tiny_gpt2: LoadedModel) -> None:
 def test_what_is_told_of_a_batch_ends_with_it_and_may_stop_it(tiny: LoadedModel, prompts: Prompts) -> None:
     told: list[tuple[int, int]] = []
     decode_static(tiny, [Row(prompts[0])] * 3, Generation(20), [], on_step=lambda *step: told.append(step))
-    assert told == [(7, 3), (15, 3), (19, 0)]
+    assert told == [(7, 8 * 3), (15, 8 * 3), (19, 0)]
 
     def stop(*_: int) -> None:
         raise KeyboardInterrupt

@@ -84,6 +84,26 @@ def test_what_is_left_is_told_from_what_batches_took_the_reading_of_prompts_asid
         assert told[-1].seconds_left == pytest.approx((3 - batch) * 110)
 
 
+def test_steps_that_are_told_some_at_a_time_tell_as_much_of_what_is_left_and_of_how_fast_it_goes(
+    clock: Callable[[float], None],
+) -> None:
+    """As on a GPU, which is asked now and then."""
+    told: list[Progress] = []
+    meter = Meter([told.append], StopSignal(), runs=40, steps=24)
+    meter.begin_batch(10)
+    clock(100.0)
+    for step in range(24):
+        clock(1.0 if step else 0.0)
+        if step % 8 == 7:
+            meter.step(step, 8 * 10)
+            if step > 7:
+                assert told[-1].seconds_left == pytest.approx(3 * (100 + 7 + 16) + 23 - step, abs=1)
+            assert told[-1].tokens == 10 * (step + 1)
+        else:
+            assert told[-1].seconds_left is None or step > 15
+    assert told[1].seconds_left is None
+
+
 def test_passes_of_few_tokens_do_not_stretch_what_is_left(clock: Callable[[float], None]) -> None:
     told: list[Progress] = []
     meter = Meter([told.append], StopSignal(), runs=100, steps=1_000)
