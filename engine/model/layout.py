@@ -17,10 +17,7 @@ from srm_explorer.engine.model.device import tensor_of
 from srm_explorer.engine.model.edits import EditSlot, slots_by_site
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import NoiseKey
-from srm_explorer.engine.runs.plan import COLUMNS
-
-_ROWS = 8  # batches have a multiple of so many rows: one more or less is no other shape
-_SHARE = 32  # and of the power of two that is this part of a large one, so that a batch grows by 3 % at most
+from srm_explorer.engine.runs.plan import COLUMNS, FEW, filled
 
 Graphs = Literal["off", "rehearsed", "cuda"]
 """How a step is run: called, called with all that surrounds a capture, or captured and replayed."""
@@ -149,15 +146,9 @@ class LaidOut:
         )
 
 
-def filled(count: int) -> int:
-    """How many rows a batch of so many has: numbers that are nearly alike are one, so that graphs are used again."""
-    step = max(_ROWS, 2 ** (count.bit_length() - 1) // _SHARE)
-    return -(-count // step) * step
-
-
 def halved(rows: int, writing: int) -> int:
     """How many of some rows are fed on where so many still write: halves alone, as each number has its own graphs."""
-    half = filled(-(-rows // 2))
+    half = max(FEW, filled(-(-rows // 2)))
     return halved(half, writing) if writing <= half < rows else rows
 
 

@@ -23,6 +23,11 @@ CPU_BUDGET = 1600 * 2**20
 COLUMNS = 32
 """A step in static tensors reads the cached columns in multiples of this, and there is one graph for each."""
 
+FEW = 8
+"""Batches in static tensors have a multiple of so many rows, or a power of two of fewer: one more is no other shape."""
+
+_SHARE = 32  # and of the power of two that is this part of a large one, so that a batch grows by 3 % at most
+
 ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 """Bytes of one number in each precision that a model may have."""
 
@@ -80,6 +85,14 @@ def captured_bytes(width: int, reduce: str, positions: int) -> int:
     return width * (4 * positions if reduce == "tokens" else 16 if reduce == "moments" else 8)
 
 
+def filled(count: int) -> int:
+    """How many rows a batch of so many has: numbers that are nearly alike are one, so that graphs are used again."""
+    if count <= FEW:
+        return 2 ** (count - 1).bit_length()
+    step = max(FEW, 2 ** (count.bit_length() - 1) // _SHARE)
+    return -(-count // step) * step
+
+
 def rows_within(free: float, kind: str, row_bytes: int) -> int:
     """Choose the most rows of a batch, at least 1.
 
@@ -89,7 +102,9 @@ def rows_within(free: float, kind: str, row_bytes: int) -> int:
         row_bytes: what one row needs.
     """
     budget = 0.6 * free if kind == "cuda" else min(0.5 * free, CPU_BUDGET)
-    return max(1, min(MOST_ROWS[kind], int(budget // row_bytes)))
+    rows = max(1, min(MOST_ROWS[kind], int(budget // row_bytes)))
+    # What fills a batch up takes memory as well.
+    return rows if kind != "cuda" else max(count for count in range(1, rows + 1) if filled(count) == count)
 
 
 PartSize: TypeAlias = tuple[Annotated[Whole, Field(ge=1)], Annotated[Whole, Field(ge=1)]]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 from accelerate.utils import check_device_map
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, MambaConfig
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model import placement
 from srm_explorer.engine.model.activations import ReadText
 from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.capture import Capture
@@ -33,7 +33,6 @@ from srm_explorer.engine.model.hub import find_model
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.placement import (
     Placement,
-    bring_home,
     device_key,
     device_map,
     placement_of,
@@ -49,7 +48,7 @@ from srm_explorer.engine.model.weights import (
     w_out_rows,
     weight_card,
 )
-from tests.engine.model.pretend_devices import PretendDevices, put
+from tests.pretended_gpus import pretended_gpus
 
 if TYPE_CHECKING:
     from ..conftest import Lab
@@ -179,36 +178,28 @@ def test_what_the_disk_needs_goes_with_the_model(tiny_gpt2: LoadedModel) -> None
 
 
 @pytest.fixture
-def over_gpus(tiny: LoadedModel) -> LoadedModel:
-    """The model on three GPUs that are pretended, its blocks and their hooks as accelerate would lay them out."""
-    model = loaded(tiny, "cpu")
-    put(model.bridge.original_model, GPUS[0])
-    with PretendDevices():
-        for block, device in zip(model.bridge.blocks, GPUS, strict=True):
-            put(block, device)
-            inner = block.original_component
-            add_hook_to_module(inner, AlignDevicesHook(execution_device=device, skip_keys="past_key_values"))
-    model.blocks = by_its_own_code(model)
-    model.placement = Placement(GPUS, blocks=(1, 1, 1))
-    bring_home(model.bridge.blocks, model.placement)
-    return model
+def over_gpus(tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadedModel]:
+    """The model on three GPUs that are pretended, a block on each."""
+    monkeypatch.setattr(placement, "spread", lambda *_: [1, 1, 1])
+    with pretended_gpus(3):
+        yield loaded(tiny, "cuda:0-2")
 
 
 def test_over_several_gpus_every_pass_brings_along_what_it_needs(
     tiny: LoadedModel, over_gpus: LoadedModel, prompts: Prompts
 ) -> None:
-    with PretendDevices():
-        self_test(over_gpus)
-        for layer, positions, share in ((0, "all", False), (2, "generated", True), (1, "all", True)):
-            assert_decodes_alike(tiny, over_gpus, rows_of(prompts, layer, positions), share=share)
-        one, other = weight_card(tiny, 1, 5), weight_card(over_gpus, 1, 5)
-        assert np.array_equal(one.logits, other.logits)
-        reading = [ReadText(prompt, 0) for prompt in prompts]
-        assert np.array_equal(*(neuron_activations(model, reading, 1, 5) for model in (tiny, over_gpus)))
-        texts = [GivenText(p, (20, 21, 22), (rows_of([p], 1)[1].edits, rows_of([p], 1)[3].edits)) for p in prompts]
-        left, right = (dict(score_texts(model, texts, CAPTURES[:1], rows=4)) for model in (tiny, over_gpus))
-        assert scores_of(over_gpus, prompts[1], "above") == scores_of(tiny, prompts[1], "above")
-        assert scores_of(over_gpus, prompts[1], "through", plain=True)[0][0]
+    assert over_gpus.placement == Placement(GPUS, blocks=(1, 1, 1))
+    self_test(over_gpus)
+    for layer, positions, share in ((0, "all", False), (2, "generated", True), (1, "all", True)):
+        assert_decodes_alike(tiny, over_gpus, rows_of(prompts, layer, positions), share=share)
+    one, other = weight_card(tiny, 1, 5), weight_card(over_gpus, 1, 5)
+    assert np.array_equal(one.logits, other.logits)
+    reading = [ReadText(prompt, 0) for prompt in prompts]
+    assert np.array_equal(*(neuron_activations(model, reading, 1, 5) for model in (tiny, over_gpus)))
+    texts = [GivenText(p, (20, 21, 22), (rows_of([p], 1)[1].edits, rows_of([p], 1)[3].edits)) for p in prompts]
+    left, right = (dict(score_texts(model, texts, CAPTURES[:1], rows=4)) for model in (tiny, over_gpus))
+    assert scores_of(over_gpus, prompts[1], "above") == scores_of(tiny, prompts[1], "above")
+    assert scores_of(over_gpus, prompts[1], "through", plain=True)[0][0]
     for index, scored in left.items():
         for a, b in zip(scored, right[index], strict=True):
             assert np.array_equal(a.captured[0], b.captured[0])
@@ -216,7 +207,7 @@ def test_over_several_gpus_every_pass_brings_along_what_it_needs(
 
 def test_what_stays_behind_on_another_gpu_is_noticed(over_gpus: LoadedModel, prompts: Prompts) -> None:
     over_gpus.placement = Placement(GPUS[:1])
-    with PretendDevices(), pytest.raises(RuntimeError, match="same device"):
+    with pytest.raises(RuntimeError, match="same device"):
         decode(over_gpus, rows_of(prompts, 1), Generation(2), CAPTURES[:1])
 
 

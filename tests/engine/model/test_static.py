@@ -14,20 +14,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.model import layout, prepared, static
-from srm_explorer.engine.model import sampling as sampling_module
 from srm_explorer.engine.model.capture import Capture
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode, sizes_of
 from srm_explorer.engine.model.edits import Edit
-from srm_explorer.engine.model.layout import Graphs, LaidOut, suits
+from srm_explorer.engine.model.layout import Graphs, suits
 from srm_explorer.engine.model.load import LoadedModel, load_model
-from srm_explorer.engine.model.placement import Placement
 from srm_explorer.engine.model.prepared import Ahead, Prepared
 from srm_explorer.engine.model.sampling import NoiseKey, Sampling
 from srm_explorer.engine.model.static import decode_static
+from srm_explorer.engine.runs import plan
 
 SameRow = Callable[[RowResult, RowResult], None]
 Prompts = list[tuple[int, ...]]
@@ -133,9 +131,9 @@ def test_where_rows_end_early_the_others_go_on_alone_and_come_to_the_same(
 
 
 def test_rows_that_go_on_are_halves_of_a_batch_and_never_fewer_than_write() -> None:
-    for rows in map(layout.filled, range(1, 3000, 97)):
+    for rows in map(plan.filled, range(1, 3000, 97)):
         sizes = {layout.halved(rows, writing) for writing in range(1, rows + 1)}
-        assert len(sizes) <= rows.bit_length() - 2
+        assert len(sizes) <= max(1, rows.bit_length() - 2)
         assert all(layout.halved(rows, writing) >= writing for writing in range(1, rows + 1))
         assert all(layout.halved(size, size) == size for size in sizes)
 
@@ -206,10 +204,17 @@ def test_a_batch_is_as_large_as_its_rows_say_whatever_was_before(tiny_gpt2: Load
 
 
 def test_a_batch_is_filled_up_by_a_few_rows(tiny_gpt2: LoadedModel) -> None:
-    filled = [layout.filled(count) for count in range(1, 5000)]
+    filled = [plan.filled(count) for count in range(1, 5000)]
     assert filled == sorted(filled)
-    assert all(0 <= found - count < max(8, count / 32) for count, found in enumerate(filled, 1))
+    assert all(0 <= found - count < max(min(8, count), count / 32) for count, found in enumerate(filled, 1))
     assert len(set(filled)) < 200
+
+
+def test_as_many_rows_are_planned_for_a_gpu_as_fit_with_those_that_fill_them_up() -> None:
+    """Of a large model few: one row alone is a batch of one."""
+    for room in (1, 2, 3, 7, 13, 100, 999):
+        rows = plan.rows_within(room / 0.6, "cuda", 1)
+        assert rows == plan.filled(rows) <= room < plan.filled(rows + 1)
 
 
 def test_what_is_told_of_a_batch_ends_with_it_and_may_stop_it(tiny: LoadedModel, prompts: Prompts) -> None:
@@ -223,60 +228,6 @@ def test_what_is_told_of_a_batch_ends_with_it_and_may_stop_it(tiny: LoadedModel,
     with pytest.raises(KeyboardInterrupt):
         decode_static(tiny, [Row(prompts[0])] * 3, Generation(20), [], on_step=stop)
     assert tiny.kept_step is None
-
-
-class Finished(Exception):
-    pass
-
-
-class Watch(TorchDispatchMode):
-    """Notes the operations of which a tensor lies anywhere else than the model."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations = 0
-        self.elsewhere: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        leaves: list[Any] = tree_leaves((args, kwargs, out))
-        self.operations += 1
-        if any(isinstance(leaf, torch.Tensor) and leaf.device.type != "meta" for leaf in leaves):
-            self.elsewhere.append(str(func))
-        return out
-
-
-@pytest.mark.parametrize(("shape", "sampling"), [("gpt2", SAMPLED), ("llama", GREEDY)], ids=["gpt2", "llama"])
-def test_a_step_asks_the_host_nothing(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, shape: str, sampling: Sampling
-) -> None:
-    """On the device that computes nothing: whatever looks at a number there fails, as a capture on CUDA would."""
-    model = load_model(ModelSpec(name=str(request.getfixturevalue(f"tiny_{shape}_folder"))))
-    decode(model, [Row((1, 2))], Generation(1), [])
-    model.bridge.original_model.to("meta")
-    model.bridge.to("meta")
-    model.placement = Placement((torch.device("meta"),))
-    # As of a vocabulary that is larger than this model's.
-    monkeypatch.setattr(sampling_module, "_STRETCH", 64)
-    watch, steps = Watch(), 0
-    plain: Callable[[Any], None] = static._Batch._advance
-
-    def advance(batch: Any) -> None:
-        nonlocal steps
-        with watch:
-            plain(batch)
-        steps += 1
-        if steps == static._WARM_UP + 1:
-            raise Finished
-
-    monkeypatch.setattr(static._Batch, "_advance", advance)
-    # Prompts of one token: what more of them have is gathered by the host, once a batch.
-    prompts: Prompts = [(1,), (2,), (3,)]
-    generation = Generation(TOKENS, sampling, frozenset({5}))
-    with pytest.raises(Finished):
-        decode_static(model, rows_of(prompts), generation, captures_of(prompts), graphs="rehearsed")
-    assert watch.operations > 100 * steps
-    assert watch.elsewhere == []
 
 
 @pytest.mark.parametrize("goes_direct", [True, False])
@@ -299,75 +250,6 @@ def test_a_step_is_computed_from_the_weights_where_passes_are(
     assert [row.tokens for row in found.rows] == [row.tokens for row in expected.rows]
     for one, other in zip(found.rows, expected.rows, strict=True):
         assert one.margin == pytest.approx(other.margin, abs=1e-9)
-
-
-class PretendGraph:
-    """What `torch.cuda.graph` begins and ends a capture with; ending fails, as after what a capture forbids."""
-
-    begun = 0
-
-    def capture_begin(self, *_: Any, **__: Any) -> None:
-        PretendGraph.begun += 1
-
-    def capture_end(self) -> None:
-        raise RuntimeError("operation failed due to a previous error during capture")
-
-
-@pytest.mark.parametrize("asks", [True, False], ids=["asks the host", "fails otherwise"])
-def test_a_step_that_cannot_be_captured_is_taken_the_plain_way_or_refused_and_leaves_no_other_stream(
-    tiny_gpt2: LoadedModel, prompts: Prompts, same_row: SameRow, monkeypatch: pytest.MonkeyPatch, asks: bool
-) -> None:
-    class Stream:
-        def __init__(self, *_: Any) -> None: ...
-        def wait_stream(self, other: Any) -> None: ...
-
-    usual = Stream()
-    current, modes = [usual], list[Any]([0])
-
-    class OnStream:
-        def __init__(self, stream: Any) -> None:
-            self.stream = stream
-
-        def __enter__(self) -> None:
-            self.before, current[0] = current[0], self.stream
-
-        def __exit__(self, *_: object) -> None:
-            current[0] = self.before
-
-    plain: Callable[[Any], None] = static._Batch._advance
-
-    def advance(batch: Any) -> None:
-        plain(batch)
-        if asks and modes[-1] == "error":
-            raise RuntimeError("called a synchronizing CUDA operation")
-
-    monkeypatch.setattr(static._Batch, "_advance", advance)
-    monkeypatch.setattr(PretendGraph, "begun", 0)
-    pretended: dict[str, Any] = {
-        "Stream": Stream,
-        "current_stream": lambda _: current[0],
-        "stream": OnStream,
-        "graph_pool_handle": lambda: (0, 1),
-        "CUDAGraph": PretendGraph,
-        "synchronize": lambda: None,
-        "get_sync_debug_mode": lambda: modes[-1],
-        "set_sync_debug_mode": modes.append,
-    }
-    for name, instead in pretended.items():
-        monkeypatch.setattr(torch.cuda, name, instead)
-    monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: None, raising=False)
-    rows, generation = rows_of(prompts), Generation(2)
-    batch = Prepared(rows, generation, [], LaidOut.of(tiny_gpt2, rows, generation, [], "cuda"))
-    monkeypatch.setattr(tiny_gpt2, "static_steps", True)
-    if asks:
-        decoded = batch.decode(tiny_gpt2)
-        assert not decoded.static_steps, "the batch says that it went the plain way"
-        check(decoded.rows, decode(tiny_gpt2, rows, generation, []).rows, same_row)
-    else:
-        with pytest.raises(ExplorerError, match=r"captured as a CUDA graph: .*previous error.*SRM_EXPLORER_GRAPHS=off"):
-            batch.decode(tiny_gpt2)
-    assert tiny_gpt2.static_steps is not asks
-    assert (PretendGraph.begun, modes, current) == (0 if asks else 1, [0, "error", 0], [usual])
 
 
 def test_what_a_batch_left_is_used_again_where_the_same_ones_listen_and_it_is_computed_alike(
