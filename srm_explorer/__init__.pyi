@@ -49,6 +49,7 @@ from .engine.launch.notebook import (
 from .engine.model.activations import ReadText as ReadText, neuron_usage as neuron_usage
 from .engine.model.forcing import GivenText as GivenText, score_texts as score_texts
 from .engine.model.load import load_model as load_model
+from .engine.model.vocabulary import layer_weights as layer_weights
 from .engine.model.weights import (
     final_logits as final_logits,
     neuron_activations as neuron_activations,

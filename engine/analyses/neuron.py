@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,104 @@ def activation_facts(values: NDArray[np.floating], *, gated: bool) -> tuple[Fact
     below = [Fact("share of positions below 0", float((values < 0).mean()))] if gated else []
     extremes = Fact("smallest", float(values.min())), Fact("largest", float(values.max()))
     return (*moments, above, *below, extremes[0], *named, extremes[1])
+
+
+class NeuronWeights(Protocol):
+    """What the weights say of neurons, as `engine.model.vocabulary.LayerWeights` has it."""
+
+    @property
+    def neurons(self) -> NDArray[np.int64]: ...
+    @property
+    def norms(self) -> Mapping[str, NDArray[np.float64]]: ...
+    @property
+    def cosines(self) -> Mapping[str, NDArray[np.float64]]: ...
+    @property
+    def moments(self) -> Moments | None: ...
+    @property
+    def unread(self) -> NDArray[np.float64] | None: ...
+    @property
+    def weakest(self) -> int: ...
+
+
+class Moments(Protocol):
+    """Of what is added to logits, over the vocabulary."""
+
+    @property
+    def mean(self) -> NDArray[np.float64]: ...
+    @property
+    def std(self) -> NDArray[np.float64]: ...
+    @property
+    def skew(self) -> NDArray[np.float64]: ...
+    @property
+    def kurtosis(self) -> NDArray[np.float64]: ...
+
+
+def weight_facts(weights: NeuronWeights) -> list[Fact]:
+    """What the weights say of the one neuron that they are of."""
+    facts = [Fact(f"cosine of {name} and W_out", float(values[0])) for name, values in weights.cosines.items()]
+    if weights.moments is None or weights.unread is None:
+        return facts
+    moments = ("mean", "std", "skew", "kurtosis")
+    words = ("mean logit / unit", "sd of logits / unit", "skew of logits", "excess kurtosis of logits")
+    facts += [Fact(word, float(getattr(weights.moments, name)[0])) for word, name in zip(words, moments, strict=True)]
+    return [*facts, Fact("share that the unembedding hardly reads", float(weights.unread[0]))]
+
+
+def weights_tables(
+    layers: Mapping[int, NeuronWeights], *, width: int, vocab: int, top: int = 10, every: bool = False
+) -> tuple[TableFigure, ...]:
+    """Rank neurons by what they write over the vocabulary.
+
+    Args:
+        width: of the residual stream.
+        vocab: number of token ids.
+
+    Returns:
+        the neurons that promote few tokens, suppress few, move logits most, and write most where the unembedding hardly
+        reads; then, with `every`, all of them.
+    """
+    first = next(iter(layers.values()))
+    columns = (
+        *table_columns("layer::index; neuron::index"),
+        *(TableColumn(f"norm_{name}", f"norm {name}", keep=2) for name in first.norms),
+        *(TableColumn(f"cos_{name}", f"cos {name} with W_out", keep=1) for name in first.cosines),
+        *table_columns("mean:mean logit::4; std:sd logit; skew; kurtosis; unread:unread:percent"),
+    )
+    rows: list[tuple[CellValue, ...]] = []
+    numbers: list[NDArray[np.float64]] = []
+    for layer, weights in layers.items():
+        nothing = np.full(len(weights.neurons), np.nan)
+        moments, unread = weights.moments, nothing if weights.unread is None else weights.unread
+        told = [nothing] * 4 if moments is None else [moments.mean, moments.std, moments.skew, moments.kurtosis]
+        table = np.stack([*weights.norms.values(), *weights.cosines.values(), *told, unread], axis=1)
+        named = zip(weights.neurons.tolist(), table.tolist(), strict=True)
+        rows += [(layer, neuron, *(value if np.isfinite(value) else None for value in row)) for neuron, row in named]
+        numbers.append(table[:, -4:])
+    std, skew, kurtosis, unread = np.concatenate(numbers).T
+    where = f"layer {next(iter(layers))}" if len(layers) == 1 else f"{len(layers)} layers"
+    chance = np.sqrt(first.weakest / width)
+    notes = (
+        f"logits: what a unit of activation adds to those of all {vocab:,} token ids by the direct path, divisions by"
+        " norms aside; kurtosis: excess, far above 0 where few tokens are moved far, skew which way",
+        f"unread: length of what is written along those {first.weakest} of {width:,} directions that the unembedding"
+        f" reads least, over the whole; {three_digits(100 * float(chance))} % by chance",
+        "cos: of what the neuron reads with what it writes, raw weights: below 0 it takes away what it finds",
+    )
+    up, down = np.where(skew > 0, kurtosis, np.nan), np.where(skew < 0, kurtosis, np.nan)
+    orders = (
+        ("promoting", "that promote few tokens: largest kurtosis, skew above 0", up),
+        ("suppressing", "that suppress few tokens: largest kurtosis, skew below 0", down),
+        ("spread", "that move logits most: largest sd", std),
+        ("unread", "that write most where the unembedding hardly reads", unread),
+    )
+    tables: list[TableFigure] = []
+    for name, title, values in orders:
+        ranked = [int(at) for at in np.argsort(-values, kind="stable")[:top] if np.isfinite(values[at])]
+        chosen = tuple(rows[at] for at in ranked)
+        tables.append(TableFigure(name, f"Neurons of {where} {title}", columns, chosen, () if tables else notes))
+    if every:
+        tables.append(TableFigure("neurons", f"All neurons of {where}", columns, tuple(rows)))
+    return tuple(tables)
 
 
 def token_tables(

@@ -26,7 +26,7 @@ from srm_explorer.engine.session.export import chosen_site
 
 AGAIN = "the same call"
 
-MODEL_STUDIES = ("neuron", "patching", "score", "tokens", "usage", "directions", "weighted-pairs")
+MODEL_STUDIES = ("neuron", "patching", "score", "tokens", "usage", "weights", "directions", "weighted-pairs")
 """Names of studies that need a model, as `engine.model_analyses.run` has them, which imports torch."""
 
 
@@ -172,10 +172,10 @@ def study(
     Args:
         name: effects, collapse, pairs, dose, planes, finder, controls, survey, compare, ledger, analysis, confirm,
             bands, ensemble; and those that load the model, at a worker if one is free: score, patching, tokens, neuron,
-            usage, directions, weighted-pairs. `effects` with `tokens` is the study "tokens", with `score=True` "score",
-            with `rule` alone "collapse"; `pairs` with `weights=True` is "weighted-pairs".
+            usage, weights, directions, weighted-pairs. `effects` with `tokens` is the study "tokens", with `score=True`
+            "score", with `rule` alone "collapse"; `pairs` with `weights=True` is "weighted-pairs".
         session: a session, its name or its path; one that was never saved has no study that needs the model.
-        model: for "neuron" and "usage", the model where it is not the session's: a name, a folder, "demo".
+        model: for "neuron", "usage" and "weights", the model where it is not the session's: a name, a folder, "demo".
         progress: whether to show how far a study with a model is.
         settings: as the command's options are called, without dashes: plane=1, tokens=" he, she", rule="published".
 

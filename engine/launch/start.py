@@ -261,6 +261,7 @@ _DOING = {
     "score": "scoring",
     "tokens": "scoring of tokens",
     "neuron": "the neuron's card",
+    "weights": "reading weights",
     "directions": "reading directions",
     "weighted-pairs": "pairing with W_out",
 }

@@ -308,8 +308,9 @@ def _state_of(progress: Progress, of_runs: bool = True) -> str:
         return f"{progress.counted}{left}" if progress.counted else ""
     memory = "" if progress.memory is None else f" · {file_size(progress.memory)}"
     done = f"{progress.runs_done:,} / {progress.runs:,} runs" if of_runs else _done_of(progress)
-    return f"{done} · {progress.rate:,.0f} tok/s{left}{memory}"
+    rate = f" · {progress.rate:,.0f} tok/s" if progress.rate else ""
+    return f"{done}{rate}{left}{memory}"
 
 
 def _done_of(progress: Progress) -> str:
-    return f"{progress.runs_done:,} of {progress.runs:,}"
+    return progress.counted or f"{progress.runs_done:,} of {progress.runs:,}"

@@ -47,6 +47,8 @@ from .texts import read_texts as read_texts
 from .tokenizer import Feeding as Feeding
 from .tokenizer import Tokenizer as Tokenizer
 from .tokenizer import load_tokenizer as load_tokenizer
+from .vocabulary import LayerWeights as LayerWeights
+from .vocabulary import layer_weights as layer_weights
 from .warm import ModelKey as ModelKey
 from .warm import WarmModel as WarmModel
 from .warm import model_key as model_key

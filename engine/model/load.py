@@ -15,9 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources.transformers import source as bridge_source
@@ -77,6 +79,7 @@ class LoadedModel:
         experts: of the layers that are a mixture of experts whose neurons can be reached, by layer.
         static_steps: whether batches are decoded in static tensors, on CUDA as graphs; the self-test decides.
         kept_step: the tensors of the last batch that was, for the next of its shape (`engine.model.static`).
+        kept_weakest: what its unembedding hardly reads, once that was asked for (`engine.model.vocabulary`).
         tf32: whether matrix products of float32 keep 10 bits of each factor's fraction.
         unused: weights of its files that it has no place for.
         unwrapped: token ids, and the logits [vocab] after them that the model gave before the bridge was put around
@@ -99,6 +102,7 @@ class LoadedModel:
     pads: bool = False
     static_steps: bool = False
     kept_step: object | None = field(default=None, repr=False, compare=False)
+    kept_weakest: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
     tf32: bool = False
     unused: tuple[str, ...] = ()
     unwrapped: tuple[tuple[int, ...], torch.Tensor] | None = field(default=None, repr=False, compare=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -307,7 +307,7 @@ def weight_card(
     """
     check_layer(model, layer)
     check_neuron(model, layer, neuron)
-    _check_direct(model)
+    check_direct(model)
     gate = w_gate_columns(model, layer)
     written, read = w_out_rows(model, layer), w_in_columns(model, layer)
     norms = [_norm("W_out", written, neuron), _norm("W_in", read, neuron)]
@@ -376,8 +376,8 @@ class Writing:
 
 
 @exact_products()
-def _check_direct(model: LoadedModel) -> None:
-    """Refuse a model whose logits are not what `direct_logits` takes them for.
+def check_direct(model: LoadedModel) -> None:
+    """Refuse a model whose logits are not what `direct_logits` takes them for, by an ExplorerError.
 
     Two residual streams of mean 0 and size 1 are divided by the same number, 1, so that their logits differ by those of
     their difference.
@@ -418,20 +418,31 @@ def direct_logits(
     Returns:
         [..., vocabulary or token] float64.
     """
+    scaled = unembedded_by(model, direction)
+    with torch.inference_mode():
+        logits = [array_of(scaled @ part).astype(np.float64) for part in vocabulary_chunks(model, scaled, tokens)]
+    return np.concatenate(logits, axis=-1)
+
+
+def unembedded_by(model: LoadedModel, direction: NDArray[Any]) -> Tensor:
+    """What the unembedding multiplies where the residual stream moves along directions [..., d_model], in float64."""
     direction = np.asarray(direction, np.float64)
     if model.shape.centres and _final_norm(model) is not None:
         direction = direction - direction.mean(axis=-1, keepdims=True)
     direction = direction * (final_norm_weight(model) * _logit_factor(model))
+    device = model.bridge.unembed.W_U.device
+    wide = torch.float32 if device.type == "mps" else torch.float64
+    with torch.inference_mode():
+        return _narrowed(model, tensor_of(direction, torch.device("cpu")).to(device, wide))
+
+
+def vocabulary_chunks(model: LoadedModel, like: Tensor, tokens: Sequence[int] | None = None) -> Iterator[Tensor]:
+    """The unembedding as another tensor is, [d, token] so many token ids at a time; of all, or some of them."""
     unembed: Tensor = model.bridge.unembed.W_U
     if tokens is not None:
         unembed = unembed[:, torch.tensor(tokens, dtype=torch.long, device=unembed.device)]
-    logits: list[NDArray[np.float64]] = []
-    with torch.inference_mode():
-        wide = torch.float32 if unembed.device.type == "mps" else torch.float64
-        scaled = _narrowed(model, tensor_of(direction, torch.device("cpu")).to(unembed.device, wide))
-        for start in range(0, unembed.shape[1], _CHUNK):
-            logits.append(array_of(scaled @ unembed[:, start : start + _CHUNK].to(wide)).astype(np.float64))
-    return np.concatenate(logits, axis=-1)
+    for start in range(0, unembed.shape[1], _CHUNK):
+        yield unembed[:, start : start + _CHUNK].to(like)
 
 
 @dataclass(frozen=True, eq=False)
@@ -460,7 +471,7 @@ class NeuronLogits:
             ExplorerError: the layer has no plain MLP, the block adds something else than its rows of W_out, or the
                 logits are not what a norm and a matrix make of the residual stream.
         """
-        _check_direct(model)
+        check_direct(model)
         rows = w_out_rows(model, layer)
         for neuron in neurons:
             check_neuron(model, layer, neuron)
@@ -529,7 +540,7 @@ class StreamLogits:
             ExplorerError: the logits are not what a norm and a matrix make of the residual stream, or the next layer
                 does not only add to it, or has no plain MLP of which that can be told.
         """
-        _check_direct(model)
+        check_direct(model)
         _, sizes, rows = np.linalg.svd(directions, full_matrices=False)
         basis = rows[sizes > 1e-9 * sizes[0]]
         after = site.layer + (site.kind == "hook_resid_post")

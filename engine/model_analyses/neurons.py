@@ -24,12 +24,14 @@ from srm_explorer.engine.experiment.fields import BOS_WORDS, bos_of
 from srm_explorer.engine.figures import TableFigure, histogram_figure
 from srm_explorer.engine.model import (
     Feeding,
+    LayerWeights,
     LoadedModel,
     ReadText,
     WeightCard,
     check_layer,
     check_neuron,
     is_written,
+    layer_weights,
     neuron_activations,
     neuron_usage,
     w_gate_columns,
@@ -229,7 +231,9 @@ def neuron_study(session: Session | None, arguments: Arguments, model: LoadedMod
             what = "some activations are not finite"
             raise ExplorerError(what, remedy="load the model with dtype float32, or name other prompts")
     name = f"neuron {neuron} of layer {layer}, {model.name}"
+    weights = layer_weights(model, layer, np.array([neuron]))
     facts = [tables.Fact(f"norm of {norm.name}", norm.length, norm.share) for norm in card.norms]
+    facts += tables.weight_facts(weights)
     facts += tables.activation_facts(values, gated=card.gated) if len(values) else ()
     figures = [
         tables.facts_table(f"Neuron {neuron} of layer {layer}", facts, [f"read on {texts.caption}"] if texts else [])
@@ -246,6 +250,38 @@ def neuron_study(session: Session | None, arguments: Arguments, model: LoadedMod
         figures.append(tables.clamp_table(values, marks))
     figure = histogram_figure(values, marks, title=f"{name} · {texts.caption}", value_label="activation")
     return findings_of(*figures, layer=layer, neuron=neuron, histogram=figure.to_dict())
+
+
+def weights_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
+    """Rank neurons by what their weights say, without a text.
+
+    Args:
+        session: not asked anything; the model is known to be its own.
+        arguments: "layer" (all by default), "top" (rows, 10), "list" ("top", or "all" neurons).
+        model: loaded.
+        meter: told how far it is.
+
+    Raises:
+        ExplorerError: what is wrong with an argument, or the model's MLPs are not plain.
+    """
+    settings = StudyArguments(arguments, ("layer", "top", "list"), "weights")
+    layer = settings.whole("layer")
+    if layer is not None:
+        check_layer(model, layer)
+    layers = list(model.shape.neuron_layers or (0,)) if layer is None else [layer]
+    read: dict[int, LayerWeights] = {}
+    for number, index in enumerate(layers):
+        model.shape.check_neurons(f"blocks.{index}.mlp.hook_post")
+        meter.begin_parts("running", number, len(layers))
+        read[index] = layer_weights(model, index, on_step=meter.fly)
+    figures = tables.weights_tables(
+        read,
+        width=model.shape.d_model,
+        vocab=model.n_vocab,
+        top=settings.whole("top", 10, least=1),
+        every=settings.choice("list", ("top", "all")) == "all",
+    )
+    return findings_of(*figures)
 
 
 def _weight_tables(

@@ -22,6 +22,7 @@ from srm_explorer.engine.model_analyses.neurons import (
     neuron_study,
     usage_study,
     weighted_pairs_study,
+    weights_study,
 )
 from srm_explorer.engine.model_analyses.patching import patching_study
 from srm_explorer.engine.model_analyses.scoring import score_study
@@ -55,6 +56,7 @@ MODEL_STUDIES = {
         ModelStudy("score", "scoring of the texts", score_study),
         ModelStudy("tokens", "effect on chosen tokens", tokens_study),
         ModelStudy("usage", "use of neurons", usage_study),
+        ModelStudy("weights", "weights of all neurons", weights_study),
         ModelStudy("directions", "weights of neurons", directions_study),
         ModelStudy("weighted-pairs", "pairings and weights", weighted_pairs_study),
     )

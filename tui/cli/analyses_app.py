@@ -254,6 +254,7 @@ def neuron(
     skip: Annotated[int, taking("N", "Leave out the first positions of each text.", min=0)] = 0,
     top: Annotated[int, taking("K", "Rows of a table.", min=1, max=1000)] = 10,
     all_layers: Annotated[bool, about("Neighbours in the whole model.", "--all-layers")] = False,
+    weights: Annotated[bool, about("Of all neurons: what their weights say, without a text.", "--weights")] = False,
     text_column: TextColumn = None,
     chat_template: ChatTemplate = False,
     system: System = None,
@@ -268,8 +269,11 @@ def neuron(
 ) -> None:
     """Describe a neuron, or tell how much all are used."""
     feeding = (text_column, chat_template, system, prepend_bos)
+    if weights and (neuron is not None or prompts is not None):
+        what = "it is of all neurons, and reads no text: leave out " + ("NEURON" if neuron is not None else "--prompts")
+        raise BadParameter(what, param_hint="--weights")
     query = cli.neuron.NeuronQuery(
-        model, layer, neuron, prompts, text, skip, session, top, all_layers, device, *feeding
+        model, layer, neuron, prompts, text, skip, session, top, all_layers, device, *feeding, weights
     )
     file = cli.figures.FigureFile.of(figure, column)
     cli.neuron.neuron_command(query, csv, as_json, width, height, file)

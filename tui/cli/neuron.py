@@ -42,6 +42,7 @@ class NeuronQuery:
         chat_template: whether each text is fed as a message, as the model's template has it.
         system: its system message.
         prepend_bos: how prompts get a BOS, as in the experiment.
+        weights: tell what the weights of all neurons say, without a text.
         device: where the model runs; None as in the session, else auto.
     """
 
@@ -59,6 +60,7 @@ class NeuronQuery:
     chat_template: bool = False
     system: str | None = None
     prepend_bos: str = "auto"
+    weights: bool = False
 
 
 def neuron_command(
@@ -86,12 +88,16 @@ def neuron_command(
     arguments |= {name: value for name, value in given.items() if value}
     if query.prepend_bos != "auto":
         arguments["prepend_bos"] = query.prepend_bos
+    if query.weights:
+        asked = {"layer": query.layer, "top": query.top, "list": "top" if csv_file is None else "all"}
+        _say_all(query, model_findings("weights", asked, session=path, model=model, quiet=as_json), csv_file, as_json)
+        return
     if query.neuron is None:
         if not sets and path is None:
             raise ExplorerError("use is measured on texts", where="--prompts", remedy="name a prompt set")
         arguments["list"] = "top" if csv_file is None else "all"
         findings = model_findings("usage", arguments, session=path, model=model, quiet=as_json)
-        _say_usage(query, findings, csv_file, as_json)
+        _say_all(query, findings, csv_file, as_json)
         return
     arguments |= {"neuron": query.neuron, "neighbours": "model" if query.all_layers else "layer"}
     findings = model_findings("neuron", arguments, session=path, model=model, quiet=as_json)
@@ -122,7 +128,7 @@ def _sets(query: NeuronQuery, path: Path | None) -> list[str]:
     return [part.strip() for part in query.prompts.split(",") if part.strip()]
 
 
-def _say_usage(query: NeuronQuery, findings: dict[str, Any], csv_file: Path | None, as_json: bool) -> None:
+def _say_all(query: NeuronQuery, findings: dict[str, Any], csv_file: Path | None, as_json: bool) -> None:
     tables = tables_in(findings)
     if csv_file is not None:
         say_tables([table for table in tables if table.name == "neurons"], form="csv", file=csv_file)

@@ -429,6 +429,16 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             at_once=False,
             needs_session=False,
         ),
+        Topic(
+            "weights",
+            "weights",
+            "What the weights of every neuron of a layer say: which move few tokens, which many, and which write where "
+            "the unembedding hardly reads.",
+            lambda subject: {"layer": (_neuron(subject) or (None,))[0], "top": 10},
+            model=True,
+            at_once=False,
+            needs_session=False,
+        ),
     ),
 }
 """By the tab's name."""

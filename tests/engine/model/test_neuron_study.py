@@ -95,6 +95,26 @@ def test_use_ranks_the_only_neurons_that_do_anything_first(planted_folder: Path)
     assert column(table(use, "quietest"), "rms") == [0.0, 0.0]
 
 
+def test_weights_rank_the_only_neurons_that_write_anything(planted_folder: Path) -> None:
+    said = found(planted_folder, "weights", top=3, list="all")
+    everyone = table(said, "neurons")
+    assert len(everyone.rows) == 2 * D_MLP
+    writing = {(LAYER, NEURON), (LAYER, ALIKE)}
+    assert {(row[0], row[1]) for row, std in zip(everyone.rows, column(everyone, "std"), strict=True) if std} == writing
+    assert {(row[0], row[1]) for row in table(said, "spread").rows[:2]} == writing
+    own = everyone.rows[D_MLP + NEURON]
+    keys = [column.key for column in everyone.columns]
+    # +40 and -40 times the gain, for `y` and `z` alone of 300 token ids.
+    named = dict(zip(keys, own, strict=True))
+    assert named["std"] == pytest.approx(40 * GAIN * (2 / 300) ** 0.5)
+    assert named["skew"] == pytest.approx(0.0, abs=1e-9)
+    assert named["kurtosis"] == pytest.approx(300 / 2 - 3)
+    assert named["cos_W_in"] == pytest.approx(0.0, abs=1e-6)
+    assert {one.name for one in tables_in(found(planted_folder, "weights", layer=LAYER))} == {
+        "promoting", "suppressing", "spread", "unread",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "told"),
     [
@@ -108,6 +128,8 @@ def test_use_ranks_the_only_neurons_that_do_anything_first(planted_folder: Path)
         ("usage", {"prompts": ["texts.txt"], "text": "generated"}, "only a session has written texts"),
         ("usage", {"prompts": ["texts.txt"], "skip": 4}, "skip fewer"),
         ("usage", {"prompts": ["texts.txt"], "layer": -1}, "choose 0 to 1"),
+        ("weights", {"layer": 7}, "choose 0 to 1"),
+        ("weights", {"prompts": ["texts.txt"]}, "prompts"),
         ("nothing", {}, "no study 'nothing'"),
     ],
 )
