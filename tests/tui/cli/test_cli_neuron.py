@@ -44,6 +44,23 @@ def test_json_is_one_object_with_tables_and_histogram(
     assert len({row["layer"] for row in writes["rows"]}) > 1
 
 
+def test_weights_of_all_neurons_are_ranked_without_a_text(
+    srm: Callable[..., Any], tiny_gpt2_folder: Path, texts: Path
+) -> None:
+    ended = srm("neuron", tiny_gpt2_folder, "--weights", "--top", 2, "--csv", "all.csv", "--json")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)
+    assert [len(one["rows"]) for one in found["tables"]] == [2] * 4
+    rows = list(csv.DictReader((texts / "all.csv").read_text().splitlines()))
+    assert len(rows) == 3 * 64
+    largest = max(rows, key=lambda row: float(row["std"]))
+    (spread,) = (one for one in found["tables"] if one["name"] == "spread")
+    assert [spread["rows"][0][key] for key in ("layer", "neuron")] == [int(largest["layer"]), int(largest["neuron"])]
+    for wrong in ((1, 3, "--weights"), (1, "--weights", "--prompts", "texts.txt")):
+        ended = srm("neuron", tiny_gpt2_folder, *wrong)
+        assert (ended.status, ended.out) == (2, "")
+
+
 def test_prompts_are_read_and_fed_as_prompts_check_does(
     srm: Callable[..., Any], tiny_gpt2_folder: Path, texts: Path, tmp_path: Path
 ) -> None:
