@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
 from textual import events, messages
+from textual._compositor import CompositorUpdate
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.driver import Driver
@@ -40,6 +41,7 @@ from srm_explorer.tui.terminal.driver import TerminalDriver
 from srm_explorer.tui.terminal.editor import edit_file
 from srm_explorer.tui.terminal.jobs import JobControl
 from srm_explorer.tui.terminal.replies import TerminalReply
+from srm_explorer.tui.terminal.shown_cells import CellsUpdate, ShownCells
 from srm_explorer.tui.terminal.textual_patches import KeyOrder, LastingWriter
 from srm_explorer.tui.themes import NAMES, READABLE, readable
 from srm_explorer.tui.widgets.dialogs import TooSmall, has_room
@@ -66,6 +68,14 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             tooltip="Go back to the shell, a run goes on; fg there brings the screen back",
         ),
         Binding(
+            "ctrl+l",
+            "redraw",
+            "Redraw",
+            show=False,
+            id="app.redraw",
+            tooltip="Draw the whole screen again, where another program wrote into it",
+        ),
+        Binding(
             "I",
             "pictures",
             "Pictures",
@@ -86,7 +96,9 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         wide_text.install()
         selecting.install()
         self._jobs = JobControl(self)
-        self.stills = Stills(self)
+        self.stills = Stills(self, self._forget_shown)
+        self.shown = ShownCells()
+        self._writer: object = None
         # Over SSH every frame of an animation is a burst of bytes.
         self.animation_level = "none"
         self._start = start or LaunchOptions()
@@ -138,7 +150,13 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         self._end(128 + signal.SIGHUP)
 
     def _display(self, screen: Screen[object], renderable: Any) -> None:
-        super()._display(screen, renderable)
+        writer = getattr(self._driver, "_writer_thread", None)
+        if writer is not self._writer:
+            # The terminal was left to others meanwhile.
+            self._writer = writer
+            self.shown.forget()
+        update: Any = CellsUpdate(renderable, self.shown) if isinstance(renderable, CompositorUpdate) else renderable
+        super()._display(screen, update)
         if screen is self.screen:
             self.stills.painted(renderable)
 
@@ -151,10 +169,8 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         await super().on_event(event)
 
     def on_resize(self, event: events.Resize) -> None:
-        writer = getattr(self._driver, "_writer_thread", None)
-        if isinstance(writer, LastingWriter):
-            # A terminal that became smaller, and larger again, has lost what was beyond.
-            writer.forget()
+        # A terminal that became smaller, and larger again, has lost what was beyond.
+        self._forget_shown()
         if has_room(event.size) == isinstance(self.screen, TooSmall):
             if isinstance(self.screen, TooSmall):
                 self.pop_screen()
@@ -256,6 +272,10 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         if not self._jobs.stop():
             self.explorer.say("there is no shell to go back to; q quits", "warning")
 
+    def action_redraw(self) -> None:
+        self._forget_shown()
+        self.screen.refresh()
+
     def action_pictures(self) -> None:
         try:
             self.stills.toggle()
@@ -293,6 +313,13 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             with contextlib.suppress(ExplorerError):
                 count_use()
         self.exit(self.explorer.leave())
+
+    def _forget_shown(self) -> None:
+        """Take the terminal for one that shows something else than what was written."""
+        self.shown.forget()
+        writer = getattr(self._driver, "_writer_thread", None)
+        if isinstance(writer, LastingWriter):
+            writer.forget()
 
     def _check_keys(self) -> None:
         self.call_later(self._warn, unknown_keys(self.settings, known_ids()))

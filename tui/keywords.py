@@ -165,6 +165,7 @@ WORDS: dict[str, str] = {
     "trash.delete": "remove purge forever",
     "trash.empty": "remove purge forever all",
     "app.suspend": "shell background fg stop",
+    "app.redraw": "refresh repaint clear garbled",
     "app.pictures": "image graphics kitty sixel iterm braille figure",
     "compare.part*": "chart numbers differences table",
     "compare.difference": "subtract minus groups sessions",

@@ -36,3 +36,13 @@ def test_a_terminal_that_is_not_written_in_unicode_tells_what_is_chosen(tmp_path
     with Terminal([COMMAND, "--spec", "quick"], {**environment(), "PYTHONIOENCODING": "ascii"}, tmp_path) as screen:
         screen.wait_for(r"\[[x~]\] reasoning")
         assert "[ ] certainty" in screen.text
+
+
+def test_what_another_program_wrote_into_the_screen_goes_with_ctrl_l_and_with_another_size(tmp_path: Path) -> None:
+    with Terminal([COMMAND, "open", str(EXAMPLE)], environment(), tmp_path) as screen:
+        screen.wait_for(r"lit \d+ of \d+")
+        for heal in (lambda: screen.press("\x0c"), lambda: screen.resize(159, 48)):
+            Path(f"/proc/{screen.pid}/fd/1").write_text("\x1b[3;5Hdisk almost full")
+            screen.wait_for("disk almost full")
+            heal()
+            screen.wait_until_gone("disk almost full")

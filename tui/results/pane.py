@@ -20,7 +20,7 @@ from srm_explorer.tui.results.log_tab import LogTab
 from srm_explorer.tui.results.runs_tab import RunsTab
 from srm_explorer.tui.results.study_tab import StudyTab
 from srm_explorer.tui.results.survey_tab import SurveyTab
-from srm_explorer.tui.terminal.textual_patches import QuietFocus, install_left_crop
+from srm_explorer.tui.terminal.textual_patches import QuietFocus
 from srm_explorer.tui.widgets.chart import ChartView
 from srm_explorer.tui.widgets.help import Words
 from srm_explorer.tui.widgets.tab_strip import TabStrip
@@ -144,7 +144,6 @@ class ResultsPane(QuietFocus, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        install_left_crop()
         self._state: ResultsState | None = None
         self._background = Background(self.call_later)
         self._bands: BandWatch | None = None

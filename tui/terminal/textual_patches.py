@@ -8,12 +8,10 @@ import inspect
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from rich.control import Control
 from textual import events
 from textual._ansi_sequences import SYNC_END, SYNC_START
-from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.dom import DOMNode, NoScreen
 from textual.drivers import linux_driver
@@ -21,10 +19,6 @@ from textual.drivers._writer_thread import WriterThread
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 ReturnType = TypeVar("ReturnType")
 
@@ -231,10 +225,6 @@ def install_lasting_writer() -> None:
     module.WriterThread = LastingWriter
 
 
-# Of the source of `ChopsUpdate.render_segments` that this file stands in for.
-KNOWN = frozenset({"4c1cdb567e0b8354"})
-
-
 def fingerprint(method: Callable[..., object]) -> str:
     """What identifies a method as this Textual has it; empty where its source cannot be read."""
     try:
@@ -242,32 +232,3 @@ def fingerprint(method: Callable[..., object]) -> str:
     except (OSError, TypeError):
         return ""
     return hashlib.sha256(source.encode()).hexdigest()[:16]
-
-
-def applies() -> bool:
-    """Whether this Textual has the method that the replacement was written for."""
-    return fingerprint(_ORIGINAL) in KNOWN
-
-
-def install_left_crop() -> bool:
-    """Replace the method; False, and nothing is changed, where it is not the one that is known."""
-    if applies():
-        ChopsUpdate.render_segments = _render_segments
-        return True
-    return False
-
-
-def _render_segments(self: ChopsUpdate, console: Console) -> str:
-    """Do what the original does, but crop each strip on its left too, and move there."""
-    sequences: list[str] = []
-    for y, x1, x2 in self.spans:
-        for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
-            if strip is None or x >= x2 or end <= x1:
-                continue
-            start = max(x, x1)
-            sequences.append(Control.move_to(start, y).segment.text)
-            sequences.append(strip.crop(start - x, min(end, x2) - x).render(console))
-    return "".join(sequences)
-
-
-_ORIGINAL = ChopsUpdate.render_segments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,10 +63,11 @@ class Stills:
 
     Args:
         app: whose driver writes to the terminal.
+        forget: takes what the terminal shows for unknown.
     """
 
-    def __init__(self, app: App[Any]) -> None:
-        self._app = app
+    def __init__(self, app: App[Any], forget: Callable[[], None]) -> None:
+        self._app, self._forget = app, forget
         self._background = Background(app.call_later)
         self.graphics = Graphics()
         self.is_on = False
@@ -183,6 +184,9 @@ class Stills:
         if chart is not None and self._key(chart) == key and _is_bare(chart):
             region = chart.content_region
             self._write(f"\x1b7\x1b[{region.y + 1};{region.x + 1}H{drawn}\x1b8")
+            if self.graphics.way != "kitty":
+                # The characters are gone.
+                self._forget()
             self._shown, self._shown_at = _Shown(key, region), time.monotonic()
         else:
             # Another scene may look the same, and be written nowhere.
