@@ -256,6 +256,9 @@ class Gpus:
         shells = {id(leaf.held): leaf for leaf in _tensors((args, kwargs)) if isinstance(leaf, OnGpu)}
         lasting = {_storage(shell.held) for shell in shells.values() if not shell.is_inference()}
         inner, named = tree_map(_held, args), tree_map(_held, kwargs)
+        if func.overloadpacket is _ATEN.histc:
+            # Of whole numbers a processor has none.
+            inner = (inner[0].float(), *inner[1:])
         result = self.capturing.note(func, inner, named) if self.capturing else func(*inner, **named)
 
         def told(leaf: Any) -> Any:

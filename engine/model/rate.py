@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.capture import Capture
-from srm_explorer.engine.model.decoding import Generation, Row
+from srm_explorer.engine.model.decoding import Generation, Row, rows_that_fit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.prepared import decode
 from srm_explorer.engine.model.static import LOOK
 
-_MANY, _FEW, _STEPS = 96, 4, 3
+_PROMPT, _STEPS = 8, 3
+_ROWS = {"cpu": (4, 96), "mps": (4, 96), "cuda": (4, 64, 1024)}
+"""Rows of the batches that are tried, up to as many as runs have: a GPU takes hardly longer for many than for few."""
 _MOST_SECONDS = 2.0
-"""Seconds that a step of many rows may be expected to take: a slower model is measured by few."""
+"""Seconds that a step of more rows may be expected to take: a slower model is measured by fewer."""
 
 
 def measured_rate(model: LoadedModel) -> float:
@@ -28,17 +30,18 @@ def measured_rate(model: LoadedModel) -> float:
     vocabulary = min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab)
     # In static tensors the host looks only now and then.
     steps = 3 * LOOK if model.static_steps else _STEPS
-    rate = 0.0
-    for count in (_FEW, _MANY):
+    capture, rate = Capture(site, "mean", "generated"), 0.0
+    most, step, before = rows_that_fit(model, _PROMPT, Generation(steps), [capture]), 0.0, 1
+    for count in dict.fromkeys(min(count, most) for count in _ROWS[model.device.type]):
+        if step * count / before > _MOST_SECONDS:
+            break
         rows = [
             # No two alike, or what they share would be computed once.
-            Row(tuple((7919 * (row + 1) + 31 * at) % vocabulary for at in range(8)), forced=tuple(range(steps)))
+            Row(tuple((7919 * (row + 1) + 31 * at) % vocabulary for at in range(_PROMPT)), forced=tuple(range(steps)))
             for row in range(count)
         ]
-        step = _step_seconds(model, rows, Capture(site, "mean", "generated"), steps)
-        rate = count / step
-        if step * _MANY / count > _MOST_SECONDS:
-            break
+        step = _step_seconds(model, rows, capture, steps)
+        rate, before = count / step, count
     return rate
 
 

@@ -15,12 +15,14 @@ import torch
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model import rate, static
 from srm_explorer.engine.model import sampling as sampling_module
-from srm_explorer.engine.model import static
-from srm_explorer.engine.model.decoding import Generation, RowResult, decode
+from srm_explorer.engine.model.capture import Capture
+from srm_explorer.engine.model.decoding import Generation, RowResult, decode, row_bytes
 from srm_explorer.engine.model.layout import LaidOut
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.prepared import Prepared
+from srm_explorer.engine.model.rate import measured_rate
 from srm_explorer.engine.model.sampling import Sampling
 from srm_explorer.engine.model.selftest import self_test
 from srm_explorer.engine.model.static import decode_static
@@ -97,6 +99,20 @@ def test_a_self_test_lets_graphs_be_used_on_a_gpu_and_runs_decode_with_them(
     decoded = Prepared.of(model, rows, Generation(4), []).decode(model)
     assert decoded.static_steps
     check(decoded.rows, decode(tiny_llama, rows, Generation(4), []).rows, same_row)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 5_000])
+def test_how_fast_a_gpu_writes_is_measured_by_a_batch_that_fits(
+    gpu: Gpus, tiny_gpt2: LoadedModel, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(rate, "_MOST_SECONDS", np.inf)
+    model, generation = on_gpu(tiny_gpt2), Generation(24)
+    capture = Capture("blocks.2.hook_resid_post", "mean", "generated")
+    gpu.memory = gpu.taken[0] + int(rows / 0.6 * row_bytes(model, 8, generation, [capture])) + 1
+    model.static_steps = True
+    assert measured_rate(model) > 0
+    kept: Any = model.kept_step
+    assert kept.shape.rows == {1: 1, 5: 4, 5_000: 1_024}[rows]
 
 
 @pytest.mark.parametrize("asks", [True, False], ids=["asks the host", "fails otherwise"])
