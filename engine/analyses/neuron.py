@@ -101,12 +101,14 @@ class Moments(Protocol):
 def weight_facts(weights: NeuronWeights) -> list[Fact]:
     """What the weights say of the one neuron that they are of."""
     facts = [Fact(f"cosine of {name} and W_out", float(values[0])) for name, values in weights.cosines.items()]
-    if weights.moments is None or weights.unread is None:
+    if weights.moments is None:
         return facts
     moments = ("mean", "std", "skew", "kurtosis")
     words = ("mean logit / unit", "sd of logits / unit", "skew of logits", "excess kurtosis of logits")
     facts += [Fact(word, float(getattr(weights.moments, name)[0])) for word, name in zip(words, moments, strict=True)]
-    return [*facts, Fact("share that the unembedding hardly reads", float(weights.unread[0]))]
+    if weights.unread is not None:
+        facts.append(Fact("share that the unembedding hardly reads", float(weights.unread[0])))
+    return facts
 
 
 def weights_tables(

@@ -27,6 +27,9 @@ from srm_explorer.engine.model.weights import (
 _NEURONS = 512
 """Whose logits are there at once."""
 
+_PRODUCTS = {"cpu": 5e10, "mps": 5e10, "cuda": 1e12}
+"""Products of two numbers that `weakest_directions` may take for one neuron alone: a second or two."""
+
 UNREAD = 64
 """One in so many directions of the residual stream is among the weakest of the unembedding: 12 of 768."""
 
@@ -62,7 +65,8 @@ class LayerWeights:
         moments: of what a unit of activation adds to logits, norms' divisions aside; None where the block adds no
             multiple of a row of W_out.
         unread: [k] length of the part of what it writes that lies along the `weakest` directions of the unembedding,
-            over the whole length, 0 to 1; None likewise.
+            over the whole length, 0 to 1; None likewise, and of some neurons where these directions are not known yet
+            and would take long.
         weakest: how many directions these are.
     """
 
@@ -105,14 +109,16 @@ def layer_weights(
     writing = Writing.of(model, layer, int(lengths.argmax()))
     written = out[chosen].astype(np.float64) * (1.0 if writing is None else writing.gain)
     heard = written - written.mean(axis=1, keepdims=True) if model.shape.centres else written
-    weakest = weakest_directions(model)
+    products = model.shape.d_model**2 * model.bridge.unembed.W_U.shape[1]
+    is_quick = model.kept_weakest is not None or products <= _PRODUCTS[model.device.type]
+    weakest = weakest_directions(model) if neurons is None or is_quick else None
     return LayerWeights(
         neurons=chosen,
         norms={"W_out": lengths[chosen].astype(np.float64)} | {name: _lengths(rows) for name, rows in reads.items()},
         cosines={name: _share((heard * rows).sum(axis=1), heard, rows) for name, rows in reads.items()},
         moments=None if writing is None else logit_moments(model, written, on_step),
-        unread=None if writing is None else _share(_lengths(heard @ weakest.T), heard),
-        weakest=len(weakest),
+        unread=None if writing is None or weakest is None else _share(_lengths(heard @ weakest.T), heard),
+        weakest=math.ceil(model.shape.d_model / UNREAD),
     )
 
 

@@ -87,6 +87,13 @@ def test_what_the_unembedding_hardly_reads_is_along_its_smallest_singular_values
     np.testing.assert_allclose(
         found.unread, np.linalg.norm(heard @ expected, axis=1) / np.linalg.norm(heard, axis=1), atol=1e-6
     )
+    # Of one neuron they are told where they are known, or take no time.
+    monkeypatch.setitem(vocabulary._PRODUCTS, "cpu", 0)
+    alone = layer_weights(model, LAYER, np.array([5])).unread
+    assert alone is not None
+    assert alone[0] == pytest.approx(found.unread[5])
+    monkeypatch.setattr(model, "kept_weakest", None)
+    assert layer_weights(model, LAYER, np.array([5])).unread is None
     moved = logit_moments(model, np.concatenate([weakest, left[:, :1].T]))
     assert moved.std[:4].max() < moved.std[4]
 
