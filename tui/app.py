@@ -106,6 +106,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         self.explorer = ExplorerScreen(self._start, hints=self.settings.hints_left > 0)
         self.status = 0
         self._is_used = False
+        self._is_left = False
 
     def get_driver_class(self) -> type[Driver]:
         driver = super().get_driver_class()
@@ -306,6 +307,13 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             return
         self.leaving = True
         self.status = status
+        # Where a signal came while an editor had the terminal, what was edited is on its way into the draft.
+        self.call_behind_messages(self._leave)
+
+    async def _leave(self) -> None:
+        if self._is_left:
+            return
+        self._is_left = True
         self._jobs.leave()
         self.stills.end()
         if self._is_used and self.explorer.has_hints:

@@ -7,7 +7,8 @@ import hashlib
 import inspect
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from textual import events
@@ -66,26 +67,32 @@ class KeyOrder(App[ReturnType], Generic[ReturnType]):
         node = self.focused or self.screen
         if not (isinstance(event, events.Paste) and self.take_paste(event)):
             await super().on_event(event)
-        self._climb(node, self._turn, _ROUNDS)
+        self._climb(node, partial(self._end_turn, self._turn), _ROUNDS)
 
-    def _climb(self, node: DOMNode, turn: int, rounds: int) -> None:
-        """Go on from a widget to the app behind all messages that are on the same way; then send the next key."""
-        if not node.call_later(self._step, node, turn, rounds):
+    def call_behind_messages(self, then: Callable[[], Awaitable[None]]) -> None:
+        """Call something once what is on its way from the focus up to the app was acted on, or had time to be."""
+        self.set_timer(_PATIENCE, then)
+        if self.screen_stack:
+            self._climb(self.focused or self.screen, then, _ROUNDS)
+
+    def _climb(self, node: DOMNode, then: Callable[[], Awaitable[None]], rounds: int) -> None:
+        """Go on from a widget to the app behind all messages that are on the same way; then call something."""
+        if not node.call_later(self._step, node, then, rounds):
             # A widget that was closed meanwhile.
-            self.call_later(self._arrive, turn, rounds)
+            self.call_later(self._arrive, then, rounds)
 
-    def _step(self, node: DOMNode, turn: int, rounds: int) -> None:
+    def _step(self, node: DOMNode, then: Callable[[], Awaitable[None]], rounds: int) -> None:
         parent = node.parent
         if isinstance(parent, DOMNode) and parent is not self:
-            self._climb(parent, turn, rounds)
+            self._climb(parent, then, rounds)
         else:
-            self.call_later(self._arrive, turn, rounds)
+            self.call_later(self._arrive, then, rounds)
 
-    async def _arrive(self, turn: int, rounds: int) -> None:
+    async def _arrive(self, then: Callable[[], Awaitable[None]], rounds: int) -> None:
         if rounds > 1 and self.screen_stack:
-            self._climb(self.focused or self.screen, turn, rounds - 1)
+            self._climb(self.focused or self.screen, then, rounds - 1)
         else:
-            await self._end_turn(turn)
+            await then()
 
     async def _end_turn(self, turn: int) -> None:
         if turn != self._turn or not self._busy:

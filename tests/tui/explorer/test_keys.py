@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import signal
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from textual.widgets import Input, Static
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session, save_session
+from srm_explorer.tui.experiment import pane
 from srm_explorer.tui.explorer.controller import facts_of
 from srm_explorer.tui.keys import all_keys, declared_bindings, shown_keys
 from srm_explorer.tui.keywords import WORDS, group_of, group_titles
@@ -48,6 +51,25 @@ async def test_an_edit_is_kept_at_once_and_can_be_taken_back_and_made_again(driv
         await pilot.press("U")
         assert sets(app) == after
         assert "made again: sets" in app.status_line()
+
+
+async def test_what_an_editor_saved_is_kept_where_a_signal_ended_the_screen_meanwhile(
+    drive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with drive(size=(120, 40)) as (app, pilot, until):
+        loop = asyncio.get_running_loop()
+
+        def edit(_app: object, path: Path, _line: int) -> str:
+            path.write_text(re.sub(r"tokens = \d+", "tokens = 17", path.read_text()))
+            # As a handler of the loop is: called once the editor has given the terminal back.
+            loop.call_soon(app._end, 128 + signal.SIGTERM)
+            return ""
+
+        monkeypatch.setattr(pane, "edit_file", edit)
+        await pilot.press("2", "e")
+        await until(lambda: app.return_value is not None, "the end")
+        assert app.status == 128 + signal.SIGTERM
+    assert draft_on_disk()["data"]["generation"]["tokens"] == 17
 
 
 async def test_u_beside_a_refused_text_drops_the_text_and_no_edit(drive: Any) -> None:
