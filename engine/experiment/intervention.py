@@ -143,7 +143,7 @@ class InterventionSpec(SpecPart):
 
     @model_validator(mode="before")
     @classmethod
-    def _patch_prompts(cls, data: object) -> object:
+    def _default_patch_positions(cls, data: object) -> object:
         """A patch that says no positions writes at those of the prompt: no other run has the generated ones."""
         if not isinstance(data, Mapping):
             return data

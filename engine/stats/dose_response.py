@@ -360,12 +360,12 @@ def _descend(x: Floats, y: Floats, at: Floats, shape: Shape, free: int) -> NDArr
 def curve_at(levels: ArrayLike, parameters: ArrayLike, shape: Shape) -> Floats:
     """[..., value] a fitted curve, from its [..., 4] parameters as `fit_curves` gives them."""
     x, at = np.asarray(levels, np.float64), np.asarray(parameters, np.float64)
-    done = _way(x, at[..., 2:3], np.exp(at[..., 3:4]), shape)
+    done = _fractional_response(x, at[..., 2:3], np.exp(at[..., 3:4]), shape)
     return at[..., :1] + (at[..., 1:2] - at[..., :1]) * done
 
 
-def _way(x: Floats, half: Floats, width: Floats, shape: Shape) -> Floats:
-    """Share of the way from start to plateau."""
+def _fractional_response(x: Floats, half: Floats, width: Floats, shape: Shape) -> Floats:
+    """Fraction, 0 to 1, of the distance from start to plateau, at each value."""
     if shape == "emax":
         return np.abs(x) / (half + np.abs(x))
     return 0.5 * (1 + np.tanh((x - half) / (2 * width)))
@@ -377,16 +377,16 @@ def _residuals(x: Floats, y: Floats, at: Floats, shape: Shape) -> tuple[Floats, 
     slopes = np.zeros((*y.shape, 4))
     if shape == "emax":
         half = np.exp(np.clip(third, -30, 30))
-        way = _way(x, half, half, shape)
-        slopes[..., 2] = -(plateau - start) * way * (1 - way)
+        response = _fractional_response(x, half, half, shape)
+        slopes[..., 2] = -(plateau - start) * response * (1 - response)
     else:
         width = np.exp(np.clip(fourth, -30, 30))
-        way = _way(x, third, width, shape)
-        turn = (plateau - start) * way * (1 - way)
+        response = _fractional_response(x, third, width, shape)
+        turn = (plateau - start) * response * (1 - response)
         slopes[..., 2] = -turn / width
         slopes[..., 3] = -turn * (x - third) / width
-    slopes[..., 0], slopes[..., 1] = 1 - way, way
-    return start + (plateau - start) * way - y, slopes
+    slopes[..., 0], slopes[..., 1] = 1 - response, response
+    return start + (plateau - start) * response - y, slopes
 
 
 def _grid_start(x: Floats, y: Floats, shape: Shape) -> Floats:
@@ -397,13 +397,13 @@ def _grid_start(x: Floats, y: Floats, shape: Shape) -> Floats:
     else:
         halves, widths = np.linspace(low, high, 15), (high - low) * np.geomspace(0.02, 0.5, 8)
         shapes = np.array([(half, math.log(width)) for half in halves for width in widths])
-    ways = _way(x, shapes[:, :1], np.exp(shapes[:, 1:]), shape)
-    centred = ways - ways.mean(axis=1, keepdims=True)
+    responses = _fractional_response(x, shapes[:, :1], np.exp(shapes[:, 1:]), shape)
+    centred = responses - responses.mean(axis=1, keepdims=True)
     spread = (centred**2).sum(axis=1)
     slope = y @ centred.T / np.where(spread > 0, spread, 1.0)
     best = (slope**2 * spread).argmax(axis=1)
     height = slope[np.arange(len(y)), best]
-    start = y.mean(axis=1) - height * ways[best].mean(axis=1)
+    start = y.mean(axis=1) - height * responses[best].mean(axis=1)
     return np.stack([start, start + height, shapes[best, 0], shapes[best, 1]], axis=1)
 
 
@@ -414,8 +414,10 @@ def _told(x: Floats, at: Floats, shape: Shape) -> NDArray[np.bool_]:
         far = float(np.abs(x).max())
         near = float(np.abs(x)[np.abs(x) > 0].min(initial=far))
         return (half >= near / 20) & (far / (half + far) >= REACHED)
-    way = _way(np.array([x.min(), x.max()]), at[:, 2:3], np.exp(at[:, 3:4]), shape)
-    reached = (way[:, 0] <= 1 - REACHED) & (way[:, 1] >= REACHED) & (at[:, 2] > x.min()) & (at[:, 2] < x.max())
-    # Of a step between two values nothing tells where it is: half and width take two values that are on the way.
-    on_the_way = np.abs(_way(x, at[:, 2:3], np.exp(at[:, 3:4]), shape) - 0.5) <= 0.5 - ENDS
-    return reached & (on_the_way.sum(axis=1) >= 2)
+    response = _fractional_response(np.array([x.min(), x.max()]), at[:, 2:3], np.exp(at[:, 3:4]), shape)
+    reached = (
+        (response[:, 0] <= 1 - REACHED) & (response[:, 1] >= REACHED) & (at[:, 2] > x.min()) & (at[:, 2] < x.max())
+    )
+    # Of a step between two values nothing tells where it is: half and width take two values in transition.
+    in_transition = np.abs(_fractional_response(x, at[:, 2:3], np.exp(at[:, 3:4]), shape) - 0.5) <= 0.5 - ENDS
+    return reached & (in_transition.sum(axis=1) >= 2)
