@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import os
+import traceback
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -243,6 +244,14 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     )
 
 
+def _what_failed(error: BaseException) -> str:
+    """An error's first line; of a bare assertion, which says nothing, what it asserted."""
+    if isinstance(error, AssertionError) and not str(error):
+        asserted = traceback.extract_tb(error.__traceback__)[-1].line or "something else"
+        return f"it expects {asserted.removeprefix('assert ')}"
+    return first_line(error)
+
+
 def _wrapped(
     model: Any, files: ModelFiles, tokenizer: Tokenizer, placement: Placement, dtype: torch.dtype, name: str
 ) -> Any:
@@ -258,7 +267,7 @@ def _wrapped(
         is_known = "supported architecture" not in first_line(error)
         raise ExplorerError(
             f"TransformerLens {metadata.version('transformer-lens')} cannot wrap {files.architecture}"
-            + (f": {first_line(error)}" if is_known else ", which it does not know"),
+            + (f": {_what_failed(error)}" if is_known else ", which it does not know"),
             where=name,
             remedy="choose a decoder-only model it supports",
         ) from error

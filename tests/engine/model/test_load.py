@@ -22,6 +22,8 @@ from transformers import (
     CTRLLMHeadModel,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
     OpenAIGPTConfig,
     OpenAIGPTLMHeadModel,
     T5Config,
@@ -242,6 +244,20 @@ MODELS: list[tuple[str, Callable[[], Any], str]] = [
         "an architecture that TransformerLens has not",
         lambda: CTRLLMHeadModel(CTRLConfig(vocab_size=600, n_embd=32, dff=64, n_layer=2, n_head=4)),
         "cannot wrap CTRLLMHeadModel, which it does not know",
+    ),
+    (
+        "attention that TransformerLens expects to have a bias",
+        lambda: GPTNeoXForCausalLM(
+            GPTNeoXConfig(
+                vocab_size=600,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                attention_bias=False,
+            )
+        ),
+        "cannot wrap GPTNeoXForCausalLM: it expects isinstance(qkv_bias, torch.Tensor)",
     ),
     (
         "no cache",
