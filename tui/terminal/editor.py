@@ -60,6 +60,8 @@ def edit_file(app: App[Any], path: Path, line: int = 1) -> str:
     Raises:
         ExplorerError: no editor, one that cannot be started, or a terminal that cannot be handed over.
     """
+    if app.is_web:
+        raise ExplorerError("a page has no editor", remedy=f"edit {path} elsewhere, and open it again")
     command = editor_command(path, line, os.environ)
     try:
         with app.suspend(), _interrupts_ignored():
